@@ -1,0 +1,26 @@
+//! The vocabulary every part of Wattline speaks.
+//!
+//! Owns: time and ranges of time, identifiers, data types and values, quality, thing models and their measure
+//! points, the columnar [`Batch`], sequence numbers and source positions, and the limits of all of these.
+//!
+//! Does not own: IO, async, serialisation for protocols, who exists (that is `registry`), or any decision about
+//! where data is kept (`storage`). Nothing in this crate can block or fail for reasons of the outside world.
+//!
+//! Reading order: [`time`] → [`id`] → [`thing`] → [`value`] → [`quality`] → [`batch`] → [`seqno`] → [`limits`].
+
+pub mod batch;
+pub mod id;
+pub mod limits;
+pub mod quality;
+pub mod seqno;
+pub mod thing;
+pub mod time;
+pub mod value;
+
+pub use batch::{Batch, BatchBuilder, BatchError, Channel, Column, Rows};
+pub use id::{AssetId, ModelId, OrgId, PointId, ShardCount, ShardId};
+pub use quality::Quality;
+pub use seqno::{Seqno, Source};
+pub use thing::{DataType, EnumKind, Model, Point, SignalType};
+pub use time::{TimeRange, Timestamp};
+pub use value::{Kind, Presence, TextColumn, Value, ValueRef, Values};

@@ -1,0 +1,2 @@
+//! wattline
+fn main() {}
