@@ -58,11 +58,20 @@ impl SimDisk {
         })
     }
 
-    /// The same files and names, all of them durable, with no faults planned and nothing locked: what the next
-    /// process finds when only the process was killed and the operating system went on.
+    /// What the next process finds when only the process was killed and the operating system went on: everything
+    /// written, with nothing locked and no faults planned. What was not synced still is not: a crash of the returned
+    /// disk may take it.
     pub fn kill(&self) -> SimDisk {
         self.with_state(|state| {
-            SimDisk::from_state(image(state, state.names.clone(), |file| file.bytes.clone()))
+            SimDisk::from_state(State {
+                files: state.files.clone(),
+                next_file: state.next_file,
+                dirs: state.dirs.clone(),
+                names: state.names.clone(),
+                durable_names: state.durable_names.clone(),
+                unsynced_names: state.unsynced_names.clone(),
+                ..State::default()
+            })
         })
     }
 }

@@ -238,6 +238,18 @@ fn a_lock_is_exclusive_until_dropped_and_gone_after_a_crash() {
 }
 
 #[test]
+fn a_killed_process_loses_nothing_until_the_power_fails() {
+    let (disk, mut file) = disk_with_file();
+    file.write_all(b"x").unwrap();
+    disk.create(Path::new("/d/two")).unwrap();
+    let next = disk.kill();
+    assert_eq!(next.read(&one()).unwrap(), b"x");
+    assert_eq!(next.files(), [one(), PathBuf::from("/d/two")]);
+    assert_eq!(contents_after_crashes(&next), BTreeSet::from([b"".to_vec(), b"x".to_vec()]));
+    assert_eq!(next.crash_to_durable().files(), [one()]);
+}
+
+#[test]
 fn errors_have_the_kinds_of_a_real_disk() {
     let (disk, _) = disk_with_file();
     let kind = |result: io::Result<()>| result.unwrap_err().kind();
