@@ -246,7 +246,7 @@ fn a_killed_process_loses_nothing_until_the_power_fails() {
     assert_eq!(next.read(&one()).unwrap(), b"x");
     assert_eq!(next.files(), [one(), PathBuf::from("/d/two")]);
     let images = contents_after_crashes(&next);
-    assert!(images.contains(&b"x".to_vec()) && images.contains(&Vec::new()), "{images:?}");
+    assert!(images.contains(b"x".as_slice()) && images.contains([].as_slice()), "{images:?}");
     assert_eq!(next.crash_to_durable().files(), [one()]);
 }
 
