@@ -1,0 +1,264 @@
+//! The log: batches of one shard in order. Layout: `docs/format/log.md`.
+//!
+//! Owns: the header and the records of a log file, and telling a torn tail from damage. Does not own: when to write,
+//! when to sync, when to start a new file (`storage`).
+
+use wattline_model::limits::{BATCH_ROWS_MAX, MODEL_POINTS_MAX};
+use wattline_model::{Batch, Channel, Column, ModelId, PointId, Seqno, ShardId, Source, Timestamp};
+
+use crate::columns;
+use crate::error::{Error, ErrorKind};
+use crate::frame;
+use crate::varint::{Input, put_varint, put_zigzag};
+
+/// The first bytes of a log file.
+pub const MAGIC: &[u8; 8] = b"WATTLOG\0";
+/// The format version written, and the only one read.
+pub const VERSION: u32 = 1;
+/// Bytes of the header.
+pub const HEADER_BYTES: usize = 40;
+
+/// Bytes of a record's body before its batch: sequence number and group.
+const BODY_HEAD_BYTES: usize = 16;
+
+const TAG_OFFLINE: u8 = 0b0001;
+const TAG_SOURCE_SHIFT: u8 = 1;
+const TAG_KNOWN: u8 = 0b0111;
+
+/// What a log file begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The store it belongs to.
+    pub store: u64,
+    /// The shard it belongs to.
+    pub shard: ShardId,
+    /// The sequence number of its first record.
+    pub first: Seqno,
+}
+
+/// The bytes of a header.
+pub fn encode_header(header: &Header) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER_BYTES);
+    frame::put_head(&mut out, MAGIC, VERSION);
+    out.extend_from_slice(&header.shard.0.to_le_bytes());
+    out.extend_from_slice(&header.store.to_le_bytes());
+    out.extend_from_slice(&header.first.0.to_le_bytes());
+    frame::put_checksum(&mut out, 0);
+    debug_assert_eq!(out.len(), HEADER_BYTES);
+    out
+}
+
+/// Appends the record of `batch` to `out`. `group` is the first sequence number of the sync group the record is
+/// written in: the sync of one group ends before the next group is written, which is how a reader tells a torn tail
+/// from damage. The batch's shard is the file's and is not stored.
+///
+/// # Panics
+/// Where the record would pass 4 GiB; limits of batches and queues keep it far below.
+pub fn encode_record(out: &mut Vec<u8>, seqno: Seqno, group: Seqno, batch: &Batch) {
+    debug_assert!(group <= seqno, "a group starts with its first record");
+    debug_assert_eq!(batch.check(), Ok(()));
+    out.reserve(64 + batch.bytes());
+    frame::put_record(out, |out| {
+        out.extend_from_slice(&seqno.0.to_le_bytes());
+        out.extend_from_slice(&group.0.to_le_bytes());
+        put_batch(out, batch);
+    });
+}
+
+fn put_batch(out: &mut Vec<u8>, batch: &Batch) {
+    let offline = if batch.channel == Channel::Offline { TAG_OFFLINE } else { 0 };
+    match batch.source {
+        Source::Client => out.push(offline),
+        Source::Kafka { topic, partition, offset } => {
+            out.push(offline | 1 << TAG_SOURCE_SHIFT);
+            put_varint(out, u64::from(topic));
+            put_varint(out, u64::from(partition));
+            put_zigzag(out, offset);
+        }
+        Source::Edge { edge, sequence } => {
+            out.push(offline | 2 << TAG_SOURCE_SHIFT);
+            put_varint(out, u64::from(edge));
+            put_varint(out, sequence);
+        }
+        Source::Job { job, position } => {
+            out.push(offline | 3 << TAG_SOURCE_SHIFT);
+            put_varint(out, u64::from(job));
+            put_varint(out, position);
+        }
+    }
+    put_varint(out, u64::from(batch.model.0));
+    put_varint(out, batch.rows() as u64);
+    columns::put_assets(out, &batch.assets);
+    if let [time] = batch.times[..] {
+        columns::put_times(out, &[time.micros()]);
+    } else {
+        let times: Vec<i64> = batch.times.iter().map(|t| t.micros()).collect();
+        columns::put_times(out, &times);
+    }
+    put_varint(out, batch.columns.len() as u64);
+    for column in &batch.columns {
+        put_varint(out, u64::from(column.point.0));
+        columns::put_column(out, &column.rows, &column.values, column.quality.as_deref());
+    }
+}
+
+fn batch(input: &mut Input<'_>, shard: ShardId) -> Result<Batch, Error> {
+    let tag = input.u8()?;
+    if tag & !TAG_KNOWN != 0 {
+        return Err(input.unknown("batch tag", format!("{tag:#04x}")));
+    }
+    let channel = if tag & TAG_OFFLINE == 0 { Channel::RealTime } else { Channel::Offline };
+    let source = match tag >> TAG_SOURCE_SHIFT {
+        0 => Source::Client,
+        1 => Source::Kafka {
+            topic: input.varint_u32()?,
+            partition: input.varint_u32()?,
+            offset: input.zigzag()?,
+        },
+        2 => Source::Edge { edge: input.varint_u32()?, sequence: input.varint()? },
+        _ => Source::Job { job: input.varint_u32()?, position: input.varint()? },
+    };
+    let model = ModelId(input.varint_u32()?);
+    let rows = input.count("rows", BATCH_ROWS_MAX)?;
+    let assets = columns::assets(input, rows)?;
+    let times = columns::times(input, rows)?.into_iter().map(Timestamp).collect();
+    let count = input.count("columns", MODEL_POINTS_MAX)?;
+    let mut list = Vec::with_capacity(count.min(input.left()));
+    for _ in 0..count {
+        let point = PointId(input.varint_u32()?);
+        let (rows, values, quality) = columns::column(input, rows)?;
+        list.push(Column { point, rows, values, quality });
+    }
+    input.end()?;
+    let batch = Batch { shard, model, channel, source, assets, times, columns: list };
+    batch.check().map_err(|e| input.damaged("a well-formed batch", e))?;
+    Ok(batch)
+}
+
+/// What [`Reader::next`] found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// The next record.
+    Record {
+        /// Its sequence number.
+        seqno: Seqno,
+        /// Its batch.
+        batch: Batch,
+        /// The byte of the file after it.
+        end: u64,
+    },
+    /// The file ends after a whole record (or after the header).
+    End {
+        /// The length of the file.
+        len: u64,
+    },
+    /// The file ends in a record that was being written when the process or the machine stopped: cut it off.
+    Torn {
+        /// The length to cut the file to; 0 where not even the header is whole.
+        valid_len: u64,
+        /// What is wrong with the bytes after it.
+        what: String,
+    },
+}
+
+/// Reads the records of one log file in order.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    file: String,
+    bytes: &'a [u8],
+    header: Header,
+    at: usize,
+    expected: Seqno,
+    /// Group of the last record read.
+    group: Seqno,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads the header. A file shorter than its header (a stop right after it was created) opens, and its only
+    /// step is [`Step::Torn`] with a valid length of 0.
+    ///
+    /// # Errors
+    /// Where the header is damaged or of another version.
+    pub fn open(file: &str, bytes: &'a [u8]) -> Result<Reader<'a>, Error> {
+        let file = file.to_owned();
+        let Some((head, _)) = bytes.split_at_checked(HEADER_BYTES) else {
+            let header = Header { store: 0, shard: ShardId(0), first: Seqno::ZERO };
+            return Ok(Reader { file, bytes, header, at: 0, expected: Seqno::ZERO, group: Seqno::ZERO });
+        };
+        let mut input = Input::new(&file, 0, head);
+        frame::head(&mut input, MAGIC, VERSION)?;
+        let shard = ShardId(input.u32()?);
+        let store = input.u64()?;
+        let first = Seqno(input.u64()?);
+        frame::expect_checksum(&mut input, &head[..HEADER_BYTES - 8])?;
+        let header = Header { store, shard, first };
+        Ok(Reader { file, bytes, header, at: HEADER_BYTES, expected: first, group: Seqno::ZERO })
+    }
+
+    /// The header; all zero where the file is shorter than one ([`is_stub`](Self::is_stub)).
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Whether the file is too short to hold a header.
+    pub fn is_stub(&self) -> bool {
+        self.bytes.len() < HEADER_BYTES
+    }
+
+    /// The next record, the end, or a torn tail. After an end or a torn tail every call answers the same.
+    ///
+    /// # Errors
+    /// Where a record does not check out and a later one proves that it had been synced, where sequence numbers are
+    /// not consecutive, and where a record that checks out holds no batch.
+    #[expect(clippy::should_implement_trait, reason = "a step is not an item: it can be an error and go on")]
+    pub fn next(&mut self) -> Result<Step, Error> {
+        if self.is_stub() {
+            let what = format!("expected a header of {HEADER_BYTES} bytes, found {}", self.bytes.len());
+            return Ok(Step::Torn { valid_len: 0, what });
+        }
+        if self.at == self.bytes.len() {
+            return Ok(Step::End { len: self.at as u64 });
+        }
+        let body = match frame::record(self.bytes, self.at) {
+            Ok(body) => body,
+            Err(what) => return self.torn_or_damaged(what),
+        };
+        let offset = (self.at + frame::RECORD_HEAD_BYTES) as u64;
+        let mut input = Input::new(&self.file, offset, body);
+        let seqno = Seqno(input.u64()?);
+        let group = Seqno(input.u64()?);
+        if seqno != self.expected {
+            return Err(input.damaged(&self.expected.to_string(), seqno));
+        }
+        if group < self.group || group > seqno {
+            return Err(input.damaged(&format!("a group of {} to {seqno}", self.group), group));
+        }
+        let batch = batch(&mut input, self.header.shard)?;
+        self.at += frame::RECORD_HEAD_BYTES + body.len();
+        self.expected = seqno.next();
+        self.group = group;
+        Ok(Step::Record { seqno, batch, end: self.at as u64 })
+    }
+
+    /// The record at `at` does not check out. A later record of a later group is proof that this one had been synced.
+    fn torn_or_damaged(&self, what: String) -> Result<Step, Error> {
+        let expected = self.expected.0;
+        // No more records than this fit the file, so a higher number is no record.
+        let bound = expected.saturating_add(self.bytes.len() as u64);
+        let later = frame::find_record(self.bytes, self.at + 1, |body| {
+            let (seqno, group) = (frame::u64_at(body, 0), frame::u64_at(body, 8));
+            body.len() > BODY_HEAD_BYTES && expected < group && group <= seqno && seqno < bound
+        });
+        let at = self.at as u64;
+        match later {
+            None => Ok(Step::Torn { valid_len: at, what }),
+            Some(later) => {
+                let what = format!("{what}; a later record at offset {later} proves it had been synced");
+                Err(Error::new(ErrorKind::Damaged, &self.file, at, what))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
