@@ -1,1 +1,153 @@
-//! Placeholder head; see Cargo.toml description.
+//! Who exists: organizations, thing models, products and devices, with their keys and secrets.
+//!
+//! Owns: these entities and their rules (inheritance, uniqueness, identifiers, limits), their durable home in one
+//! embedded SQLite file, and a cache of all of them that answers lookups without IO.
+//!
+//! Does not own: measure-point data (`storage`), the digest by which a device proves itself (`ingest`), HTTP and the
+//! command line (`server`).
+//!
+//! Reading order: [`models`] → [`products`] → [`devices`] → [`orgs`]; then `schema` (the file), `cache` (the memory),
+//! [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
+//!
+//! One change: *check → lock → look at the cache → transaction → commit (synced) → apply the edit to the cache*.
+//! Whatever a lookup returns is durable.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::cache::{Cache, Edit};
+
+mod cache;
+pub mod check;
+pub mod devices;
+pub mod error;
+pub mod models;
+pub mod orgs;
+pub mod products;
+mod schema;
+pub mod secret;
+pub mod thing_json;
+
+pub use check::timezone;
+pub use devices::{Device, NewDevice};
+pub use error::{Error, ErrorKind};
+pub use models::{NewModel, NewPoint};
+pub use orgs::{DEFAULT_ORG, NewOrg, Org};
+pub use products::{NewProduct, Product};
+pub use secret::Secret;
+
+/// The registry: a cheap handle on one open file, safe to use from many threads.
+///
+/// Lookups read memory only. Changes wait for each other and for the disk: call them where blocking is allowed.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cache: RwLock<Cache>,
+    writer: Mutex<Writer>,
+    version: AtomicU64,
+}
+
+struct Writer {
+    connection: Connection,
+    /// Set when the medium failed under a write. What it holds is then unknown, and memory and disk might part
+    /// company; no change is accepted until the file is opened, and thereby recovered, again.
+    failed: bool,
+}
+
+impl Registry {
+    /// Opens the registry in the file `path`, creating it where it does not exist; the folder must. One process at a
+    /// time may have it open.
+    ///
+    /// # Errors
+    /// `Io` where the file cannot be opened or another process has it, `Input` where it is of a newer release or no
+    /// registry, `Damaged` where it holds what no release writes.
+    pub fn open(path: &Path) -> Result<Registry, Error> {
+        let connection = schema::open(path)?;
+        let mut cache = Cache::default();
+        orgs::load(&connection, &mut cache)?;
+        models::load(&connection, &mut cache)?;
+        products::load(&connection, &mut cache)?;
+        devices::load(&connection, &mut cache)?;
+        let inner = Inner {
+            cache: RwLock::new(cache),
+            writer: Mutex::new(Writer { connection, failed: false }),
+            version: AtomicU64::new(1),
+        };
+        Ok(Registry { inner: Arc::new(inner) })
+    }
+
+    /// Grows with every change; what was derived from the registry at another version may be stale.
+    pub fn version(&self) -> u64 {
+        self.inner.version.load(Ordering::Acquire)
+    }
+
+    fn cache(&self) -> RwLockReadGuard<'_, Cache> {
+        self.inner.cache.read()
+    }
+
+    /// The one door for changes: runs `act` in a transaction with sight of everything that exists, commits, then
+    /// shows the edit to readers.
+    fn change<T>(
+        &self,
+        act: impl FnOnce(&Transaction<'_>, &Cache) -> Result<(T, Edit), Error>,
+    ) -> Result<T, Error> {
+        let mut writer = self.inner.writer.lock();
+        if writer.failed {
+            let reason = "stopped accepting changes after a failed write; restart to recover";
+            return Err(Error::new(ErrorKind::Io, "registry", reason));
+        }
+        let result = self.commit(&mut writer.connection, act);
+        match result {
+            Ok((value, Edit::Nothing)) => Ok(value),
+            Ok((value, edit)) => {
+                self.inner.cache.write().apply(edit);
+                self.inner.version.fetch_add(1, Ordering::Release);
+                Ok(value)
+            }
+            Err(error) => {
+                writer.failed |= error.medium_failed;
+                Err(error)
+            }
+        }
+    }
+
+    fn commit<T>(
+        &self,
+        connection: &mut Connection,
+        act: impl FnOnce(&Transaction<'_>, &Cache) -> Result<(T, Edit), Error>,
+    ) -> Result<(T, Edit), Error> {
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|e| Error::sqlite("begin a change", e))?;
+        // The cache cannot change under us: whoever changes it holds the writer's lock, which is ours.
+        let (value, edit) = act(&transaction, &self.cache())?;
+        if !matches!(edit, Edit::Nothing) {
+            transaction.commit().map_err(|e| Error::sqlite("commit a change", e))?;
+        }
+        Ok((value, edit))
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("version", &self.version()).finish_non_exhaustive()
+    }
+}
+
+/// A row number as an id of ours. Numbers come from SQLite's AUTOINCREMENT: they grow and are never reused.
+fn number(table: &str, row: i64) -> Result<u32, Error> {
+    match u32::try_from(row) {
+        Ok(id) if id > 0 => Ok(id),
+        _ => Err(Error::damaged(table, row, "id", "is outside 1 to 4294967295")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! The file: one SQLite database, its settings, its tables and how they move from one release to the next.
+//!
+//! Owns: opening, locking, schema versions, and reading everything once at start. Does not own: what the rows mean
+//! (`models`, `products`, `devices`, `orgs`).
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::{Error, ErrorKind};
+
+/// "WTLR": marks the file as a Wattline registry in the SQLite header.
+const APPLICATION_ID: i32 = 0x5754_4C52;
+
+/// How long opening waits for another process to let go of the file: a server that is being replaced.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Migrations in order; `MIGRATIONS[i]` leads from version `i` to `i + 1`. Shipped ones are frozen.
+const MIGRATIONS: &[&str] = &[V1];
+
+const V1: &str = "
+CREATE TABLE orgs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL
+) STRICT;
+CREATE TABLE models (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    org INTEGER NOT NULL REFERENCES orgs (id),
+    key TEXT NOT NULL,
+    name TEXT NOT NULL,
+    parent INTEGER REFERENCES models (id),
+    version INTEGER NOT NULL,
+    UNIQUE (org, key)
+) STRICT;
+CREATE TABLE points (
+    model INTEGER NOT NULL REFERENCES models (id),
+    id INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    name TEXT NOT NULL,
+    data_type TEXT NOT NULL,
+    signal TEXT NOT NULL,
+    has_quality INTEGER NOT NULL,
+    unit TEXT,
+    enum_values TEXT,
+    PRIMARY KEY (model, id),
+    UNIQUE (model, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE products (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    org INTEGER NOT NULL REFERENCES orgs (id),
+    model INTEGER NOT NULL REFERENCES models (id),
+    secret TEXT NOT NULL,
+    dynamic_activation INTEGER NOT NULL,
+    require_certificate INTEGER NOT NULL,
+    gateway INTEGER NOT NULL
+) STRICT;
+CREATE TABLE devices (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    asset_key TEXT NOT NULL UNIQUE,
+    product INTEGER NOT NULL REFERENCES products (id),
+    device_key TEXT NOT NULL,
+    name TEXT NOT NULL,
+    secret TEXT NOT NULL,
+    timezone TEXT NOT NULL,
+    enabled INTEGER NOT NULL,
+    active INTEGER NOT NULL,
+    tags TEXT,
+    attributes TEXT,
+    created_micros INTEGER NOT NULL,
+    UNIQUE (product, device_key)
+) STRICT;
+INSERT INTO orgs (id, key, name) VALUES (1, 'default', 'default');
+";
+
+/// Opens `path`, takes it for this process alone, and brings its tables to this release.
+pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
+    own_file(path)?;
+    let mut connection = Connection::open(path).map_err(|e| Error::sqlite("open", e))?;
+    configure(&connection).map_err(|e| Error::sqlite("open", e))?;
+    migrate(&mut connection, MIGRATIONS).map_err(|e| {
+        if e.item() == "registry" { e.about(format!("registry {}", path.display())) } else { e }
+    })?;
+    Ok(connection)
+}
+
+/// Makes the file, readable and writable by its owner alone: it holds secrets. SQLite gives its side files the same mode.
+fn own_file(path: &Path) -> Result<(), Error> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        let file = options.mode(0o600).open(path).map_err(|e| Error::io(path, "open", &e))?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))
+            .map_err(|e| Error::io(path, "restrict to its owner", &e))?;
+    }
+    #[cfg(not(unix))]
+    options.open(path).map_err(|e| Error::io(path, "open", &e))?;
+    Ok(())
+}
+
+fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Everything is cached in memory, so a second process would work on stale answers: the lock keeps it out.
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+/// Applies what is missing of `migrations`, all or nothing.
+fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Error> {
+    let known = migrations.len() as i64;
+    let found = version(connection)?;
+    if found > known {
+        let reason =
+            format!("has schema version {found}, written by a newer release; this one knows up to {known}");
+        return Err(Error::new(ErrorKind::Input, "registry", reason));
+    }
+    // Immediate also where nothing is missing: it takes the lock on the file now rather than at the first change.
+    let act = |e| Error::sqlite("migrate", e);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(act)?;
+    if found == 0 {
+        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(act)?;
+        transaction
+            .execute_batch("CREATE TABLE schema_version (version INTEGER NOT NULL) STRICT; INSERT INTO schema_version VALUES (0);")
+            .map_err(act)?;
+    }
+    for migration in migrations.iter().skip(found as usize) {
+        transaction.execute_batch(migration).map_err(act)?;
+    }
+    transaction.execute("UPDATE schema_version SET version = ?1", [known]).map_err(act)?;
+    transaction.commit().map_err(act)
+}
+
+/// The schema version of the file; 0 where it is new.
+fn version(connection: &Connection) -> Result<i64, Error> {
+    let act = |e| Error::sqlite("read the schema version", e);
+    let application: i32 =
+        connection.pragma_query_value(None, "application_id", |r| r.get(0)).map_err(act)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0)).map_err(act)?;
+    if tables == 0 {
+        return Ok(0);
+    }
+    if application != APPLICATION_ID {
+        return Err(Error::new(
+            ErrorKind::Input,
+            "registry",
+            "is an SQLite database, but not a Wattline registry",
+        ));
+    }
+    let version: i64 =
+        connection.query_row("SELECT version FROM schema_version", [], |r| r.get(0)).map_err(act)?;
+    if version < 1 {
+        return Err(Error::damaged("schema_version", 1, "version", format!("is {version}")));
+    }
+    Ok(version)
+}
+
+#[cfg(test)]
+mod tests;
