@@ -1,1 +1,37 @@
-//! head
+//! The storage engine: order, durability, visibility, latest values, segments, compaction.
+//!
+//! Owns: the path of a batch from the one door to readers (`sequence → log → apply → publish`), what is on disk,
+//! and what a reader sees. Does not own: protocols, SQL, text names of anything (`registry`), reading the wall
+//! clock, files as such (`env`), bytes inside files (`format`).
+//!
+//! A [`Store`] is a fixed number of shards that share nothing. A shard has one writer, one log, one active
+//! memtable, a list of segments and a slice of the latest-value table.
+//!
+//! Reading order, as the data meets it: [`Store`] (the doors) → `shard` (queue, writer, log) → `memtable` →
+//! `latest` → `version` → `flush` → `manifest` → `compact` → `run` (merging) → `scan` → `recover`.
+
+mod compact;
+mod error;
+mod flush;
+mod latest;
+mod log;
+mod manifest;
+mod memtable;
+mod recover;
+mod run;
+mod scan;
+mod segment;
+mod settings;
+mod shard;
+mod snapshot;
+mod status;
+mod store;
+mod version;
+
+pub use error::{Error, ErrorKind, Result};
+pub use latest::{Latest, LatestColumn, LatestRows};
+pub use scan::{ScanBatch, ScanColumn, ScanRequest, ShardScan};
+pub use settings::{Driver, Settings};
+pub use snapshot::Snapshot;
+pub use status::{SegmentInfo, ShardStatus};
+pub use store::Store;

@@ -1,0 +1,150 @@
+//! The manifest of a shard on disk: which segments it consists of, and up to where its log is in them.
+//!
+//! Owns: appending edits durably, starting a new file when the edits outgrow the state, finding the file at open.
+//! Does not own: record bytes (`wattline_format::manifest`), deciding on edits (`flush`, `compact`).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use wattline_env::{Disk, WriteFile};
+use wattline_format::manifest::{Edit, State, decode, encode_edit, encode_start};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Bytes of edits after which a new file is started, unless the state itself is larger: keeps opening fast.
+const EDIT_BYTES_MAX: u64 = 256 * 1024;
+
+/// The manifest of one shard, open for appending.
+pub(crate) struct Manifest {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    generation: u64,
+    file: Box<dyn WriteFile>,
+    start_bytes: u64,
+    state: State,
+    /// Set when nobody knows what the medium holds: only a restart, which reads it, can tell.
+    failed: Option<Error>,
+}
+
+fn file_name(generation: u64) -> String {
+    format!("manifest-{generation:012}.wlm")
+}
+
+fn generation_of(name: &str) -> Option<u64> {
+    name.strip_prefix("manifest-")?.strip_suffix(".wlm")?.parse().ok()
+}
+
+/// Whether `name` is one a manifest may have, finished or not.
+pub(crate) fn is_manifest(name: &str) -> bool {
+    name.starts_with("manifest-")
+}
+
+impl Manifest {
+    /// Whether there is a manifest in `dir`.
+    pub(crate) fn exists(disk: &dyn Disk, dir: &Path) -> bool {
+        disk.list(dir).is_ok_and(|names| names.iter().any(|n| generation_of(n).is_some()))
+    }
+
+    /// Writes the first manifest of a shard.
+    pub(crate) fn create(disk: Arc<dyn Disk>, dir: &Path, state: State) -> Result<Manifest> {
+        let (file, start_bytes) = write_start(&*disk, dir, 1, &state)?;
+        Ok(Manifest { disk, dir: dir.to_owned(), generation: 1, file, start_bytes, state, failed: None })
+    }
+
+    /// Reads the manifest in `dir` and leaves a fresh file, so that nothing follows a torn edit.
+    pub(crate) fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Manifest> {
+        let names = disk.list(dir).map_err(|e| Error::io(format_args!("list {}", dir.display()), &e))?;
+        let generation = names.iter().filter_map(|n| generation_of(n)).max();
+        let Some(generation) = generation else {
+            return Err(Error::new(ErrorKind::Damaged, format!("no manifest in {}", dir.display())));
+        };
+        let path = dir.join(file_name(generation));
+        let bytes = disk.read(&path).map_err(|e| Error::io(format_args!("read {}", path.display()), &e))?;
+        let decoded = decode(&path.display().to_string(), &bytes)?;
+        if let Some(torn) = &decoded.torn {
+            tracing::warn!(file = %path.display(), torn, "the last edit of the manifest was cut off; it was never acknowledged");
+        }
+        let (file, start_bytes) = write_start(&*disk, dir, generation + 1, &decoded.state)?;
+        let manifest =
+            Manifest { disk, dir: dir.to_owned(), generation: generation + 1, file, start_bytes, state: decoded.state, failed: None };
+        manifest.remove_old(&names);
+        Ok(manifest)
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Records `edit`: when this returns, the next start sees it. After an error of kind `Full` it certainly does
+    /// not; after any other nobody knows, and nothing more is recorded.
+    pub(crate) fn record(&mut self, edit: &Edit) -> Result<()> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let result = self.try_record(edit);
+        if let Err(error) = &result
+            && error.kind() != ErrorKind::Full
+        {
+            self.failed = Some(error.clone());
+        }
+        result
+    }
+
+    fn try_record(&mut self, edit: &Edit) -> Result<()> {
+        let mut state = self.state.clone();
+        state.apply(edit)?;
+        if self.file.len() > EDIT_BYTES_MAX.max(2 * self.start_bytes) {
+            let names = vec![file_name(self.generation)];
+            let (file, start_bytes) = write_start(&*self.disk, &self.dir, self.generation + 1, &state)?;
+            (self.file, self.start_bytes, self.state) = (file, start_bytes, state);
+            self.generation += 1;
+            self.remove_old(&names);
+            return Ok(());
+        }
+        let mut record = Vec::new();
+        encode_edit(&mut record, edit);
+        let before = self.file.len();
+        let path = self.dir.join(file_name(self.generation));
+        if let Err(error) = self.file.write_all(&record) {
+            let error = Error::io(format_args!("append to {}", path.display()), &error);
+            if error.kind() == ErrorKind::Full {
+                let cut = self.disk.truncate(&path, before).and_then(|()| self.disk.append(&path));
+                self.file = cut.map_err(|e| Error::new(ErrorKind::Io, format!("cut back {}: {e}", path.display())))?;
+            }
+            return Err(error);
+        }
+        self.file.sync().map_err(|e| Error::new(ErrorKind::Io, format!("sync {}: {e}", path.display())))?;
+        self.state = state;
+        Ok(())
+    }
+
+    /// Removes manifests before this one. A leftover is harmless: the newest counts.
+    fn remove_old(&self, names: &[String]) {
+        for name in names.iter().filter(|n| is_manifest(n) && **n != file_name(self.generation)) {
+            if let Err(error) = self.disk.remove(&self.dir.join(name)) {
+                tracing::warn!(file = name, %error, "an old manifest could not be removed");
+            }
+        }
+    }
+}
+
+/// Writes a manifest that begins with `state`, under a name it gets only when it is complete.
+fn write_start(disk: &dyn Disk, dir: &Path, generation: u64, state: &State) -> Result<(Box<dyn WriteFile>, u64)> {
+    let path = dir.join(file_name(generation));
+    let temporary = path.with_extension("tmp");
+    let bytes = encode_start(state);
+    let write = || {
+        if disk.exists(&temporary) {
+            disk.remove(&temporary)?;
+        }
+        let mut file = disk.create(&temporary)?;
+        file.write_all(&bytes)?;
+        file.sync()?;
+        drop(file);
+        disk.rename(&temporary, &path)?;
+        disk.sync_dir(dir)?;
+        disk.append(&path)
+    };
+    let file = write().map_err(|e| Error::io(format_args!("write {}", path.display()), &e))?;
+    Ok((file, bytes.len() as u64))
+}

@@ -1,0 +1,222 @@
+//! A run: the rows of one asset in time order, and how several of them become one.
+//!
+//! Owns: the duplicate rule. Does not own: where runs come from (`memtable`, `segment`) or go to (`scan`, `flush`,
+//! `compact`). Every reader of data, and every rewrite of it, merges through [`merge`]: there is one duplicate rule.
+
+use wattline_model::{Column, PointId, Quality, Rows, ValueRef, Values};
+
+/// Rows of one asset: times strictly ascending, columns by point ascending, each with the values it has.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Run {
+    pub(crate) times: Vec<i64>,
+    pub(crate) columns: Vec<Column>,
+}
+
+impl Run {
+    pub(crate) fn rows(&self) -> usize {
+        self.times.len()
+    }
+
+    /// The rows `[from, to)`.
+    pub(crate) fn slice(&self, from: usize, to: usize) -> Run {
+        if from == 0 && to == self.rows() {
+            return self.clone();
+        }
+        let columns = self.columns.iter().filter_map(|c| slice_column(c, from as u32, to as u32, from as u32));
+        Run { times: self.times[from..to].to_vec(), columns: columns.collect() }
+    }
+
+    /// Appends a run that begins after this one ends.
+    pub(crate) fn extend(&mut self, later: Run) {
+        debug_assert!(self.times.last() < later.times.first() || later.times.is_empty() || self.times.is_empty());
+        if self.times.is_empty() {
+            *self = later;
+            return;
+        }
+        let base = self.times.len() as u32;
+        self.times.extend_from_slice(&later.times);
+        let mut columns = std::mem::take(&mut self.columns);
+        for column in later.columns {
+            match columns.iter_mut().find(|c| c.point == column.point) {
+                Some(mine) => extend_column(mine, base, &column, later.times.len() as u32),
+                None => {
+                    let rows = rows_of(&column).map(|row| row + base).collect();
+                    columns.push(Column { rows: Rows::Some(rows), ..column });
+                }
+            }
+        }
+        for column in &mut columns {
+            if column.rows == Rows::All && column.values.len() < self.times.len() {
+                column.rows = Rows::Some((0..column.values.len() as u32).collect());
+            }
+        }
+        columns.sort_by_key(|c| c.point);
+        self.columns = columns;
+    }
+}
+
+/// The rows of a column as numbers.
+pub(crate) fn rows_of(column: &Column) -> Box<dyn Iterator<Item = u32> + '_> {
+    match &column.rows {
+        Rows::All => Box::new(0..column.values.len() as u32),
+        Rows::Some(rows) => Box::new(rows.iter().copied()),
+    }
+}
+
+/// The values of `column` in rows `[from, to)`, their rows counted from `origin`; `None` where there are none.
+pub(crate) fn slice_column(column: &Column, from: u32, to: u32, origin: u32) -> Option<Column> {
+    let (first, last, rows) = match &column.rows {
+        Rows::All => (from as usize, to as usize, Rows::All),
+        Rows::Some(list) => {
+            let first = list.partition_point(|&r| r < from);
+            let last = first + list[first..].partition_point(|&r| r < to);
+            let dense = last - first == (to - from) as usize;
+            let rows = if dense {
+                Rows::All
+            } else {
+                Rows::Some(list[first..last].iter().map(|r| r - origin).collect())
+            };
+            (first, last, rows)
+        }
+    };
+    (first < last).then(|| Column {
+        point: column.point,
+        rows,
+        values: slice_values(&column.values, first, last),
+        quality: column.quality.as_ref().map(|q| q[first..last].to_vec()),
+    })
+}
+
+fn slice_values(values: &Values, from: usize, to: usize) -> Values {
+    match values {
+        Values::Float(v) => Values::Float(v[from..to].to_vec()),
+        Values::Int(v) => Values::Int(v[from..to].to_vec()),
+        Values::Bool(v) => Values::Bool(v[from..to].to_vec()),
+        Values::Text(v) => Values::Text((from..to).map(|i| v.get(i)).collect()),
+    }
+}
+
+fn extend_values(values: &mut Values, more: &Values) {
+    match (values, more) {
+        (Values::Float(a), Values::Float(b)) => a.extend_from_slice(b),
+        (Values::Int(a), Values::Int(b)) => a.extend_from_slice(b),
+        (Values::Bool(a), Values::Bool(b)) => a.extend_from_slice(b),
+        (Values::Text(a), Values::Text(b)) => b.iter().for_each(|t| a.push(t)),
+        (values, more) => unreachable!("a point of {:?} and {:?}", values.kind(), more.kind()),
+    }
+}
+
+fn extend_column(mine: &mut Column, base: u32, later: &Column, later_rows: u32) {
+    let dense = mine.rows == Rows::All
+        && mine.values.len() as u32 == base
+        && later.rows == Rows::All
+        && later.values.len() as u32 == later_rows;
+    if !dense {
+        let mut rows: Vec<u32> = rows_of(mine).collect();
+        rows.extend(rows_of(later).map(|r| r + base));
+        mine.rows = Rows::Some(rows);
+    }
+    match (&mut mine.quality, &later.quality) {
+        (None, None) => {}
+        (mine_quality, later_quality) => {
+            let quality = mine_quality.get_or_insert_with(|| vec![Quality::GOOD; mine.values.len()]);
+            match later_quality {
+                Some(q) => quality.extend_from_slice(q),
+                None => quality.resize(quality.len() + later.values.len(), Quality::GOOD),
+            }
+        }
+    }
+    extend_values(&mut mine.values, &later.values);
+}
+
+/// Merges runs of one asset, oldest first, into one. Where two have a value for the same point and time, the one
+/// from the later run stays (promise 2: the write acknowledged last wins).
+pub(crate) fn merge(mut runs: Vec<Run>) -> Run {
+    runs.retain(|run| run.rows() > 0);
+    if runs.len() < 2 {
+        return runs.pop().unwrap_or_default();
+    }
+    if runs.windows(2).all(|w| w[0].times.last() < w[1].times.first()) {
+        let mut runs = runs.into_iter();
+        let mut first = runs.next().unwrap_or_default();
+        runs.for_each(|run| first.extend(run));
+        return first;
+    }
+    let (times, places) = merge_times(&runs);
+    let mut points: Vec<PointId> = runs.iter().flat_map(|r| r.columns.iter().map(|c| c.point)).collect();
+    points.sort_unstable();
+    points.dedup();
+    let columns = points.into_iter().map(|point| merge_column(point, &runs, &places, times.len())).collect();
+    Run { times, columns }
+}
+
+/// The union of the times, and for each run where its rows went.
+fn merge_times(runs: &[Run]) -> (Vec<i64>, Vec<Vec<u32>>) {
+    let mut times: Vec<i64> = runs.iter().flat_map(|r| r.times.iter().copied()).collect();
+    // Runs are ascending, so this is a merge of sorted stretches, which the standard sort is good at.
+    times.sort();
+    times.dedup();
+    let places = runs
+        .iter()
+        .map(|run| {
+            let mut at = 0;
+            run.times
+                .iter()
+                .map(|&time| {
+                    while times[at] < time {
+                        at += 1;
+                    }
+                    at as u32
+                })
+                .collect()
+        })
+        .collect();
+    (times, places)
+}
+
+const NONE: u32 = u32::MAX;
+
+fn merge_column(point: PointId, runs: &[Run], places: &[Vec<u32>], rows: usize) -> Column {
+    // For each value: (row, run, value index), newest of a row kept.
+    let mut entries: Vec<(u32, u32, u32)> = Vec::new();
+    for (r, run) in runs.iter().enumerate() {
+        if let Some(column) = run.columns.iter().find(|c| c.point == point) {
+            entries.extend(
+                rows_of(column).enumerate().map(|(i, row)| (places[r][row as usize], r as u32, i as u32)),
+            );
+        }
+    }
+    entries.sort_unstable();
+    let mut kept = 0;
+    for i in 0..entries.len() {
+        if entries.get(i + 1).map_or(NONE, |next| next.0) != entries[i].0 {
+            entries[kept] = entries[i];
+            kept += 1;
+        }
+    }
+    entries.truncate(kept);
+    let columns: Vec<Option<&Column>> =
+        runs.iter().map(|run| run.columns.iter().find(|c| c.point == point)).collect();
+    let kind = columns.iter().flatten().next().map(|c| c.values.kind()).expect("a run holds the point");
+    let mut values = Values::with_capacity(kind, entries.len());
+    let mut quality: Option<Vec<Quality>> =
+        columns.iter().flatten().any(|c| c.quality.is_some()).then(|| Vec::with_capacity(entries.len()));
+    for &(_, run, i) in &entries {
+        let column = columns[run as usize].expect("the entry came from this column");
+        let value: ValueRef<'_> = column.values.get(i as usize);
+        let fits = values.push(value);
+        assert!(fits, "values of {point} change their kind");
+        if let Some(quality) = &mut quality {
+            quality.push(column.quality.as_ref().map_or(Quality::GOOD, |q| q[i as usize]));
+        }
+    }
+    let rows = if entries.len() == rows {
+        Rows::All
+    } else {
+        Rows::Some(entries.iter().map(|entry| entry.0).collect())
+    };
+    Column { point, rows, values, quality }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! The one writer of a shard: `sequence → log → apply → publish`.
+//!
+//! Owns: the order of a shard's batches and the active memtable. Does not own: flushing (`flush`), the queue's limit.
+//!
+//! Each step takes what the one before returned, so nothing can be inserted that is not in the log.
+
+use std::sync::Arc;
+
+use wattline_format::log::encode_record;
+use wattline_model::{Batch, Seqno};
+
+use super::completion::Part;
+use super::queue::Message;
+use super::{Shard, View};
+use crate::error::{Error, ErrorKind, Result};
+use crate::memtable::{Memtable, MemtableWriter};
+
+/// The writer of one shard.
+pub(crate) struct Writer {
+    shard: Arc<Shard>,
+    memtable: MemtableWriter,
+    /// The number the next batch gets.
+    next: Seqno,
+    /// Records of the group in work; kept for its capacity.
+    records: Vec<u8>,
+}
+
+/// Batches with their numbers: the first one's, then one more each.
+struct Sequenced {
+    first: Seqno,
+    batches: Vec<Batch>,
+}
+
+/// Batches that are durable. Only [`Writer::log`] makes one.
+struct Logged(Sequenced);
+
+/// Batches that are in the memtable and the latest-value table.
+struct Applied {
+    last: Seqno,
+}
+
+/// Capacity of the record buffer that is kept between groups.
+const RECORDS_KEPT: usize = 8 << 20;
+
+impl Writer {
+    pub(crate) fn new(shard: Arc<Shard>, memtable: MemtableWriter, next: Seqno) -> Writer {
+        Writer { shard, memtable, next, records: Vec::new() }
+    }
+
+    /// Serves the queue until it is shut and empty.
+    pub(crate) fn run(mut self) {
+        while let Some(group) = self.shard.queue.take(self.shard.settings.group_bytes) {
+            self.serve(group);
+        }
+    }
+
+    /// Serves what waits now.
+    pub(crate) fn run_waiting(&mut self) {
+        while let Some(group) = self.shard.queue.try_take(self.shard.settings.group_bytes) {
+            self.serve(group);
+        }
+    }
+
+    fn serve(&mut self, group: Vec<Message>) {
+        let mut batches = Vec::with_capacity(group.len());
+        let mut parts: Vec<Part> = Vec::with_capacity(group.len());
+        for message in group {
+            match message {
+                Message::Write(batch, part) => {
+                    batches.push(batch);
+                    parts.push(part);
+                }
+                Message::Freeze(part) => part.answer(self.freeze()),
+            }
+        }
+        if batches.is_empty() {
+            return;
+        }
+        let bytes = batches.iter().map(Batch::bytes).sum();
+        let result = match self.shard.queue.failure() {
+            Some(error) => Err(error),
+            None => self.commit(batches),
+        };
+        if let Err(error) = &result {
+            self.shard.refuse(error);
+        }
+        for part in parts {
+            part.answer(result.clone());
+        }
+        self.shard.queue.release(bytes);
+        if result.is_ok() && self.memtable.memtable().bytes() >= self.shard.settings.memtable_bytes {
+            // A memtable that could not be frozen is tried again after the next group; the log refuses writes long
+            // before memory matters.
+            if let Err(error) = self.freeze() {
+                self.shard.refuse(&error);
+            }
+        }
+    }
+
+    fn commit(&mut self, batches: Vec<Batch>) -> Result<()> {
+        let sequenced = self.sequence(batches);
+        let logged = self.log(sequenced)?;
+        let applied = self.apply(logged);
+        self.publish(applied);
+        Ok(())
+    }
+
+    fn sequence(&self, batches: Vec<Batch>) -> Sequenced {
+        Sequenced { first: self.next, batches }
+    }
+
+    fn log(&mut self, group: Sequenced) -> Result<Logged> {
+        self.records.clear();
+        let mut seqno = group.first;
+        for batch in &group.batches {
+            encode_record(&mut self.records, seqno, group.first, batch);
+            seqno = seqno.next();
+        }
+        self.shard.log.lock().append(&self.records)?;
+        self.records.shrink_to(RECORDS_KEPT);
+        self.next = seqno;
+        self.shard.counters.logged(seqno, group.batches.len());
+        Ok(Logged(group))
+    }
+
+    fn apply(&mut self, Logged(group): Logged) -> Applied {
+        let mut seqno = group.first;
+        for batch in &group.batches {
+            self.memtable.insert(seqno, batch);
+            self.shard.latest.apply(batch);
+            self.shard.counters.applied(batch.points());
+            seqno = seqno.next();
+        }
+        Applied { last: Seqno(seqno.0 - 1) }
+    }
+
+    fn publish(&mut self, applied: Applied) {
+        let _consistent = self.shard.change.lock();
+        self.memtable.publish();
+        self.shard.counters.published(applied.last);
+    }
+
+    /// Puts the batch of a log record where it was before the stop. The record is durable already.
+    pub(crate) fn replay(&mut self, seqno: Seqno, batch: Batch) {
+        debug_assert_eq!(seqno, self.next);
+        self.next = seqno.next();
+        let applied = self.apply(Logged(Sequenced { first: seqno, batches: vec![batch] }));
+        self.publish(applied);
+    }
+
+    pub(crate) fn next(&self) -> Seqno {
+        self.next
+    }
+
+    /// Closes the memtable to further inserts, starts a new one, and leaves the old one to be flushed.
+    pub(crate) fn freeze(&mut self) -> Result<()> {
+        if self.memtable.memtable().rows() == 0 {
+            return Ok(());
+        }
+        self.shard.wait_for_frozen_room()?;
+        self.shard.log.lock().rotate(self.next)?;
+        self.start_memtable();
+        Ok(())
+    }
+
+    /// [`freeze`](Self::freeze) without a new log file, while the log is being replayed.
+    pub(crate) fn start_memtable(&mut self) {
+        let memtable = Arc::new(Memtable::default());
+        self.memtable = MemtableWriter::new(Arc::clone(&memtable));
+        self.shard.change_view(|view| {
+            let mut memtables = view.memtables.clone();
+            memtables.push(memtable);
+            View { memtables, version: view.version.clone() }
+        });
+        self.shard.maintenance.notify();
+    }
+
+    pub(crate) fn memtable_bytes(&self) -> usize {
+        self.memtable.memtable().bytes()
+    }
+}
+
+impl Shard {
+    /// Takes note of an error of the write path: one that says the medium failed stops all further writes.
+    pub(crate) fn refuse(&self, error: &Error) {
+        match error.kind() {
+            ErrorKind::Io | ErrorKind::Bug | ErrorKind::Damaged => {
+                tracing::error!(shard = self.id.0, %error, "the shard takes no more writes until the store is opened again");
+                self.queue.shut(error.clone().within(format_args!("{} stopped", self.id)));
+                self.maintenance.notify();
+            }
+            _ => tracing::warn!(shard = self.id.0, %error, "writes are refused for now"),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Snapshots: one moment of the store, for as long as it is held.
+//!
+//! Per shard a snapshot is exact: it has all batches up to one sequence number and nothing of a later one. Shards
+//! share nothing, so across shards it is the moments at which each was looked at, microseconds apart.
+
+use std::sync::Arc;
+
+use wattline_model::{AssetId, ModelId};
+
+use crate::memtable::TableView;
+use crate::scan::{ScanRequest, ShardScan};
+use crate::shard::{Shard, View};
+use crate::status::SegmentInfo;
+
+/// A moment of the store. Cheap to make and to clone; keeps the files it may read.
+#[derive(Clone)]
+pub struct Snapshot {
+    shards: Arc<Vec<ShardSnapshot>>,
+}
+
+struct ShardSnapshot {
+    shard: Arc<Shard>,
+    view: Arc<View>,
+    /// Tables of the memtables, oldest memtable first.
+    tables: Vec<TableView>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(shards: &[Arc<Shard>]) -> Snapshot {
+        let of = |shard: &Arc<Shard>| {
+            let consistent = shard.change.lock();
+            let view = shard.view();
+            let tables = view.memtables.iter().flat_map(|m| m.views()).collect();
+            drop(consistent);
+            ShardSnapshot { shard: Arc::clone(shard), view, tables }
+        };
+        Snapshot { shards: Arc::new(shards.iter().map(of).collect()) }
+    }
+
+    /// Scans, one iterator a shard that may have rows. They are independent and may run on different threads.
+    pub fn scan(&self, request: &ScanRequest) -> Vec<ShardScan> {
+        let count = wattline_model::ShardCount::new(self.shards.len() as u32).expect("a store has shards");
+        let mut scans = Vec::with_capacity(self.shards.len());
+        for shard in self.shards.iter() {
+            let assets: Option<Vec<AssetId>> = request
+                .assets
+                .as_ref()
+                .map(|a| a.iter().copied().filter(|&a| count.shard_of(a) == shard.shard.id).collect());
+            if request.range.is_empty() || assets.as_ref().is_some_and(Vec::is_empty) {
+                continue;
+            }
+            let tables = shard.tables_of(request.model);
+            let version = &shard.view.version;
+            if tables.is_empty() && version.overlapping(request.range).next().is_none() {
+                continue;
+            }
+            scans.push(ShardScan::new(request.clone(), assets, version, &tables, shard.shard.partition_micros));
+        }
+        scans
+    }
+
+    /// The segments of every shard.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        let of = |s: &ShardSnapshot| s.view.version.infos(s.shard.id, s.shard.partition_micros);
+        self.shards.iter().flat_map(of).collect()
+    }
+}
+
+impl ShardSnapshot {
+    fn tables_of(&self, model: ModelId) -> Vec<TableView> {
+        self.tables.iter().filter(|t| t.model() == model).cloned().collect()
+    }
+}

@@ -1,0 +1,431 @@
+//! The store: its doors, its threads, opening and closing.
+//!
+//! Owns: routing batches to shards, the life of the threads. Does not own: anything a shard does.
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use wattline_env::World;
+use wattline_format::manifest::State;
+use wattline_model::{AssetId, Batch, Kind, ModelId, PointId, Seqno, ShardCount, ShardId};
+
+use crate::compact::compact_once;
+use crate::error::{Error, ErrorKind, Result};
+use crate::flush::flush_oldest;
+use crate::latest::{Latest, LatestRows};
+use crate::manifest::{Manifest, is_manifest};
+use crate::recover;
+use crate::scan::{ScanRequest, ShardScan};
+use crate::settings::{Driver, Settings};
+use crate::shard::completion::Completion;
+use crate::shard::writer::Writer;
+use crate::shard::{Shard, Signal, passes};
+use crate::snapshot::Snapshot;
+use crate::status::ShardStatus;
+
+/// How long maintenance waits before it tries again what a full disk refused.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// A time-series store in one folder. A cheap handle; the store closes when the last one is dropped.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    count: ShardCount,
+    shards: Vec<Arc<Shard>>,
+    /// The writers, where the calling thread runs them; one a shard.
+    writers: Vec<Mutex<Writer>>,
+    maintenance: Arc<Signal>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    driver: Driver,
+    /// Keeps other processes out of the folder until the store is closed.
+    lock: Mutex<Option<Box<dyn Any + Send + Sync>>>,
+}
+
+impl Store {
+    /// Opens the store in `dir`, or makes a new one there. When this returns, all that was ever acknowledged is
+    /// readable.
+    ///
+    /// # Errors
+    /// `Busy`: another process has the folder. `Damaged`: a file is not what was written; the message names it.
+    /// `Input`: a setting is out of bounds. `Io`, `Full`: whatever the disk says.
+    pub fn open(dir: &Path, settings: Settings, world: World) -> Result<Store> {
+        settings.check()?;
+        world
+            .disk
+            .create_dir_all(dir)
+            .map_err(|e| Error::io(format_args!("create {}", dir.display()), &e))?;
+        let lock = world.disk.lock(&dir.join("LOCK")).map_err(|e| {
+            let error = Error::io(format_args!("lock {}", dir.display()), &e);
+            match error.kind() {
+                ErrorKind::Busy => {
+                    Error::new(ErrorKind::Busy, format!("{} is in use by another process", dir.display()))
+                }
+                _ => error,
+            }
+        })?;
+        let count = create_or_count(dir, &settings, &world)?;
+        let maintenance = Arc::new(Signal::default());
+        let mut shards = Vec::new();
+        let mut writers = Vec::new();
+        for (shard, writer) in open_shards(dir, count, &settings, &world, &maintenance)? {
+            shards.push(shard);
+            writers.push(writer);
+        }
+        let mut inner = Inner {
+            count,
+            shards,
+            writers: Vec::new(),
+            maintenance,
+            threads: Mutex::default(),
+            driver: settings.driver,
+            lock: Mutex::new(Some(lock)),
+        };
+        match settings.driver {
+            Driver::Threads => inner.start_threads(writers)?,
+            Driver::Inline => inner.writers = writers.into_iter().map(Mutex::new).collect(),
+        }
+        let store = Store { inner: Arc::new(inner) };
+        store.inner.maintain_inline()?;
+        Ok(store)
+    }
+
+    /// How many shards the store has.
+    pub fn shards(&self) -> ShardCount {
+        self.inner.count
+    }
+
+    /// The one door for writes. `Ok`: every batch is durable, and visible to the next snapshot. Waits for room in
+    /// the queues of the shards, then for the sync.
+    ///
+    /// A batch goes in whole or not at all; after an error some batches of the call may be in, others not. Writing
+    /// them again is harmless.
+    ///
+    /// # Errors
+    /// `Input`: a batch is not well-formed. `Full`: the disk is. `Io`: the medium failed. `Closed`.
+    pub async fn write(&self, batches: Vec<Batch>) -> Result<()> {
+        let completion = Completion::new();
+        for batch in batches {
+            let shard = self.inner.shard_for(&batch)?;
+            let mut waiting = Some(batch);
+            while let Some(batch) = waiting.take() {
+                let listener = shard.queue.listen();
+                waiting = shard.queue.push(batch, || completion.part())?;
+                if waiting.is_some() {
+                    listener.await;
+                }
+            }
+        }
+        self.inner.commit_inline()?;
+        completion.await
+    }
+
+    /// [`write`](Self::write) for threads without a runtime.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_blocking(&self, batches: Vec<Batch>) -> Result<()> {
+        let completion = Completion::new();
+        for batch in batches {
+            let shard = self.inner.shard_for(&batch)?;
+            let mut waiting = Some(batch);
+            while let Some(batch) = waiting.take() {
+                let listener = shard.queue.listen();
+                waiting = shard.queue.push(batch, || completion.part())?;
+                if waiting.is_some() {
+                    match self.inner.driver {
+                        Driver::Threads => event_listener::Listener::wait(listener),
+                        Driver::Inline => self.inner.commit_inline()?,
+                    }
+                }
+            }
+        }
+        self.inner.commit_inline()?;
+        completion.wait()
+    }
+
+    /// [`write`](Self::write) for doors that would rather tell their client to come back than wait for room.
+    ///
+    /// # Errors
+    /// `Busy`: the queue of a shard is full; batches before that one may be in. Else as [`write`](Self::write).
+    pub async fn try_write(&self, batches: Vec<Batch>) -> Result<()> {
+        let completion = Completion::new();
+        for batch in batches {
+            let shard = self.inner.shard_for(&batch)?;
+            if shard.queue.push(batch, || completion.part())?.is_some() {
+                return Err(Error::new(ErrorKind::Busy, format!("the write queue of {} is full", shard.id)));
+            }
+        }
+        self.inner.commit_inline()?;
+        completion.await
+    }
+
+    /// This moment, for reading.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(&self.inner.shards)
+    }
+
+    /// Scans the store as it is now; see [`Snapshot::scan`].
+    pub fn scan(&self, request: &ScanRequest) -> Vec<ShardScan> {
+        self.snapshot().scan(request)
+    }
+
+    /// The newest samples of `points` of an asset, in the order asked. Never leaves memory.
+    pub fn latest(&self, model: ModelId, asset: AssetId, points: &[PointId]) -> Vec<Option<Latest>> {
+        let shard = self.inner.count.shard_of(asset);
+        self.inner.shards[shard.0 as usize].latest.latest(model, asset, points)
+    }
+
+    /// The newest samples of all assets of a model: one column a point, with the kind the model gives it.
+    pub fn latest_rows(&self, model: ModelId, points: &[(PointId, Kind)]) -> LatestRows {
+        let ids: Vec<PointId> = points.iter().map(|p| p.0).collect();
+        let mut rows = LatestRows::new(points.iter().map(|p| p.1));
+        for shard in &self.inner.shards {
+            shard.latest.collect(model, &ids, &mut rows);
+        }
+        rows
+    }
+
+    /// The state of every shard.
+    pub fn status(&self) -> Vec<ShardStatus> {
+        self.inner.shards.iter().map(|s| s.status()).collect()
+    }
+
+    /// Brings everything written so far into segments. Blocking.
+    ///
+    /// # Errors
+    /// The first flush that failed; it is tried again in the background.
+    pub fn flush(&self) -> Result<()> {
+        let inner = &self.inner;
+        let completion = Completion::new();
+        for shard in &inner.shards {
+            shard.queue.freeze(completion.part())?;
+        }
+        inner.commit_inline()?;
+        completion.wait()?;
+        for shard in &inner.shards {
+            let last = shard.view().memtables.iter().rev().skip(1).map(|m| m.seqnos().1).max();
+            shard.wait_flushed(last.unwrap_or(Seqno::ZERO))?;
+        }
+        Ok(())
+    }
+
+    /// Merges segments until there is nothing left to merge. Blocking; for tests and tools, as it happens by itself
+    /// in the background.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    pub fn compact(&self) -> Result<()> {
+        for shard in &self.inner.shards {
+            while compact_once(shard)? {}
+        }
+        Ok(())
+    }
+
+    /// Takes no more writes, commits what waits, and stops. Blocking. What is in memtables is in the log, and comes
+    /// back at the next start.
+    ///
+    /// # Errors
+    /// `Bug`: a thread of the store had panicked.
+    pub fn close(&self) -> Result<()> {
+        self.inner.close()
+    }
+}
+
+impl Inner {
+    fn shard_for(&self, batch: &Batch) -> Result<&Arc<Shard>> {
+        batch.check().map_err(|e| Error::new(ErrorKind::Input, format!("batch of {}: {e}", batch.model)))?;
+        let wrong = batch.assets.iter().find(|&&asset| self.count.shard_of(asset) != batch.shard);
+        if let Some(asset) = wrong {
+            return Err(Error::new(ErrorKind::Input, format!("{asset} does not belong to {}", batch.shard)));
+        }
+        self.shards
+            .get(batch.shard.0 as usize)
+            .ok_or_else(|| Error::new(ErrorKind::Input, format!("there is no {}", batch.shard)))
+    }
+
+    fn start_threads(&mut self, writers: Vec<Writer>) -> Result<()> {
+        let mut threads = Vec::new();
+        let mut start = |name: String, run: Box<dyn FnOnce() + Send>| {
+            let thread = std::thread::Builder::new().name(name.clone()).spawn(run);
+            thread.map(|t| threads.push(t)).map_err(|e| Error::io(format_args!("start thread {name}"), &e))
+        };
+        for (i, writer) in writers.into_iter().enumerate() {
+            start(format!("writer-{i}"), Box::new(move || writer.run()))?;
+        }
+        for (name, job) in JOBS {
+            let (shards, signal) = (self.shards.clone(), Arc::clone(&self.maintenance));
+            start(name.to_owned(), Box::new(move || maintain(name, &shards, &signal, job)))?;
+        }
+        *self.threads.lock() = threads;
+        Ok(())
+    }
+
+    /// Commits what waits, where the calling thread does that, and tidies up.
+    fn commit_inline(&self) -> Result<()> {
+        for writer in &self.writers {
+            writer.lock().run_waiting();
+        }
+        self.maintain_inline()
+    }
+
+    fn maintain_inline(&self) -> Result<()> {
+        if self.driver == Driver::Threads {
+            self.maintenance.notify();
+            return Ok(());
+        }
+        for shard in &self.shards {
+            // A write that is durable is not refused because tidying up failed: that is tried again next time.
+            let tidy = || -> Result<()> {
+                while flush_oldest(shard)? {}
+                while compact_once(shard)? {}
+                Ok(())
+            };
+            if let Err(error) = tidy() {
+                tracing::warn!(shard = shard.id.0, %error, "flushing or merging failed; it will be tried again");
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&self) -> Result<()> {
+        for shard in &self.shards {
+            shard.queue.shut(Error::closed());
+        }
+        for writer in &self.writers {
+            writer.lock().run_waiting();
+        }
+        let mut panicked = None;
+        let mut threads = self.threads.lock();
+        // Writers first: what they still hold gets committed; maintenance may be what they wait for.
+        let writers_len = threads.len().saturating_sub(JOBS.len());
+        let maintenance = threads.split_off(writers_len);
+        let writers = std::mem::take(&mut *threads);
+        for thread in writers {
+            let name = thread.thread().name().unwrap_or("writer").to_owned();
+            if thread.join().is_err() {
+                panicked = Some(name);
+            }
+        }
+        self.maintenance.stop();
+        for thread in maintenance {
+            let name = thread.thread().name().unwrap_or("maintenance").to_owned();
+            if thread.join().is_err() {
+                panicked = Some(name);
+            }
+        }
+        drop(self.lock.lock().take());
+        panicked.map_or(Ok(()), |name| Err(Error::new(ErrorKind::Bug, format!("thread {name} had panicked"))))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "closing the store");
+        }
+    }
+}
+
+type Job = fn(&Arc<Shard>) -> Result<bool>;
+
+/// What runs beside the writers, a thread each.
+const JOBS: [(&str, Job); 2] = [("flush", flush_oldest), ("compact", compact_once)];
+
+/// Does `job` on every shard whenever something changed, until told to stop.
+fn maintain(name: &str, shards: &[Arc<Shard>], signal: &Signal, job: Job) {
+    let mut seen = 0;
+    let mut pause = Duration::from_secs(60);
+    loop {
+        seen = signal.wait(seen, pause);
+        pause = Duration::from_secs(60);
+        for shard in shards {
+            while !signal.stopped() {
+                match job(shard) {
+                    Ok(true) => signal.notify(),
+                    Ok(false) => break,
+                    Err(error) => {
+                        tracing::warn!(job = name, shard = shard.id.0, %error, "will be tried again");
+                        pause = if passes(&error) { RETRY } else { pause.min(RETRY * 10) };
+                        break;
+                    }
+                }
+            }
+        }
+        if signal.stopped() {
+            return;
+        }
+    }
+}
+
+/// The number of shards in `dir`; makes them where there are none. Shard 0 is made last, so a store is complete when
+/// that one has a manifest.
+fn create_or_count(dir: &Path, settings: &Settings, world: &World) -> Result<ShardCount> {
+    let first = recover::shard_dir(dir, ShardId(0));
+    if world.disk.exists(&first) && Manifest::exists(&*world.disk, &first) {
+        let manifest = Manifest::open(Arc::clone(&world.disk), &first)?;
+        let shards = manifest.state().shards;
+        return ShardCount::new(shards).ok_or_else(|| {
+            Error::new(ErrorKind::Damaged, format!("the manifest in {} says {shards} shards", first.display()))
+        });
+    }
+    let count = settings.check()?;
+    let store = world.chance.next_u64();
+    for shard in (0..count.get()).rev().map(ShardId) {
+        let state = State {
+            store,
+            shard,
+            shards: count.get(),
+            partition_micros: settings.partition_micros,
+            flushed: Seqno::ZERO,
+            next_segment: 1,
+            latest_checkpoint: None,
+            segments: Vec::new(),
+        };
+        let dir: PathBuf = recover::shard_dir(dir, shard);
+        clear(world, &dir)?;
+        recover::create(world, &dir, state)?;
+    }
+    Ok(count)
+}
+
+/// Removes what an interrupted creation left in a shard's folder: nothing but a manifest. Anything more means that
+/// the first shard's manifest was lost, and the data of the others must not be.
+fn clear(world: &World, dir: &Path) -> Result<()> {
+    for name in world.disk.list(dir).unwrap_or_default() {
+        let path = dir.join(&name);
+        if !is_manifest(&name) {
+            let what = format!("{} exists, but the manifest of shard 0 is missing", path.display());
+            return Err(Error::new(ErrorKind::Damaged, what));
+        }
+        world.disk.remove(&path).map_err(|e| Error::io(format_args!("remove {}", path.display()), &e))?;
+    }
+    Ok(())
+}
+
+/// Opens all shards; with threads, side by side, as each one's recovery is its own.
+fn open_shards(
+    dir: &Path,
+    count: ShardCount,
+    settings: &Settings,
+    world: &World,
+    maintenance: &Arc<Signal>,
+) -> Result<Vec<(Arc<Shard>, Writer)>> {
+    let open = |shard| recover::open(world, &recover::shard_dir(dir, shard), settings, maintenance);
+    if settings.driver == Driver::Inline {
+        return count.iter().map(open).collect();
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = count.iter().map(|shard| scope.spawn(move || open(shard))).collect();
+        threads
+            .into_iter()
+            .map(|t| t.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "opening a shard panicked"))))
+            .collect()
+    })
+}
