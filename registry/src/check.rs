@@ -125,12 +125,14 @@ pub fn timezone(text: &str) -> Result<TimeZone, Error> {
     if text.starts_with(['+', '-']) {
         return offset(text).ok_or_else(|| not_a_zone(text));
     }
-    ZONES.get_or_init(TimeZoneDatabase::bundled).get(text).map_err(|_| not_a_zone(text))
+    let found = ZONES.get_or_init(TimeZoneDatabase::bundled).get(text);
+    found.ok().filter(|zone| !zone.is_unknown()).ok_or_else(|| not_a_zone(text))
 }
 
 /// How `zone`, made by [`timezone`] of `text`, is written down: the IANA name in its own case, or the offset.
 pub(crate) fn timezone_name<'a>(zone: &'a TimeZone, text: &'a str) -> &'a str {
-    zone.iana_name().unwrap_or(text)
+    // A fixed offset of nothing has the name UTC too; what was written as an offset stays one.
+    if text.starts_with(['+', '-']) { text } else { zone.iana_name().unwrap_or(text) }
 }
 
 fn not_a_zone(text: &str) -> Error {

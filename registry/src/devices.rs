@@ -426,3 +426,6 @@ fn decode(row: &Row<'_>, products: &HashMap<i64, ProductEntry>, cache: &Cache) -
         created_micros: row.get(11).map_err(act)?,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,66 +27,78 @@ pub enum ErrorKind {
 ///
 /// Reads `item: field: reason`, for example `model turbine: point power: dataType is DOUBLE and cannot become INT`.
 /// Secrets never appear in it.
-#[derive(Debug, thiserror::Error)]
-pub struct Error {
+#[derive(Debug)]
+pub struct Error(Box<Detail>);
+
+#[derive(Debug)]
+struct Detail {
     kind: ErrorKind,
     item: String,
     field: Option<String>,
     reason: String,
-    /// The medium failed under a write: nothing is known about what it holds, so no further change is accepted.
-    pub(crate) medium_failed: bool,
-    #[source]
+    medium_failed: bool,
     source: Option<rusqlite::Error>,
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.item)?;
-        if let Some(field) = &self.field {
+        f.write_str(&self.0.item)?;
+        if let Some(field) = &self.0.field {
             write!(f, ": {field}")?;
         }
-        write!(f, ": {}", self.reason)
+        write!(f, ": {}", self.0.reason)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref().map(|source| source as _)
     }
 }
 
 impl Error {
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// What it is about, for example `device pk1/wt-09`.
     pub fn item(&self) -> &str {
-        &self.item
+        &self.0.item
     }
 
     /// The field at fault, where there is one.
     pub fn field(&self) -> Option<&str> {
-        self.field.as_deref()
+        self.0.field.as_deref()
     }
 
     /// Why.
     pub fn reason(&self) -> &str {
-        &self.reason
+        &self.0.reason
+    }
+
+    /// Whether the medium failed under a write: nothing is known about what it holds, so no further change may be
+    /// accepted.
+    pub(crate) fn medium_failed(&self) -> bool {
+        self.0.medium_failed
     }
 
     pub(crate) fn new(kind: ErrorKind, item: impl Into<String>, reason: impl Into<String>) -> Error {
-        Error {
-            kind,
-            item: item.into(),
-            field: None,
-            reason: reason.into(),
-            medium_failed: false,
-            source: None,
-        }
+        let (item, reason) = (item.into(), reason.into());
+        Error(Box::new(Detail { kind, item, field: None, reason, medium_failed: false, source: None }))
+    }
+
+    fn with_field(mut self, field: &str) -> Error {
+        self.0.field = Some(field.to_owned());
+        self
     }
 
     pub(crate) fn input(item: impl Into<String>, field: &str, reason: impl Into<String>) -> Error {
-        Error { field: Some(field.to_owned()), ..Error::new(ErrorKind::Input, item, reason) }
+        Error::new(ErrorKind::Input, item, reason).with_field(field)
     }
 
     pub(crate) fn conflict(item: impl Into<String>, field: &str, reason: impl Into<String>) -> Error {
-        Error { field: Some(field.to_owned()), ..Error::new(ErrorKind::Conflict, item, reason) }
+        Error::new(ErrorKind::Conflict, item, reason).with_field(field)
     }
 
     pub(crate) fn not_found(item: impl Into<String>) -> Error {
@@ -99,10 +111,8 @@ impl Error {
 
     /// A row that no release writes.
     pub(crate) fn damaged(table: &str, row: i64, field: &str, reason: impl Into<String>) -> Error {
-        Error {
-            field: Some(field.to_owned()),
-            ..Error::new(ErrorKind::Damaged, format!("registry table {table} row {row}"), reason)
-        }
+        let item = format!("registry table {table} row {row}");
+        Error::new(ErrorKind::Damaged, item, reason).with_field(field)
     }
 
     /// The operating system refused to `act` on `file`.
@@ -133,19 +143,23 @@ impl Error {
             // SQLite's own words hold no bound values, so no secret can be in them.
             _ => error.to_string(),
         };
-        Error {
-            kind,
-            item: "registry".to_owned(),
-            field: Some(act.to_owned()),
-            reason,
-            medium_failed: matches!(code, Some(Code::SystemIoFailure | Code::DatabaseCorrupt)),
-            source: Some(error),
+        let mut made = Error::new(kind, "registry", reason).with_field(act);
+        made.0.medium_failed = matches!(code, Some(Code::SystemIoFailure | Code::DatabaseCorrupt));
+        made.0.source = Some(error);
+        made
+    }
+
+    /// The same error, naming the file it was found in.
+    pub(crate) fn in_file(mut self, path: &Path) -> Error {
+        if let Some(rest) = self.0.item.strip_prefix("registry").filter(|rest| !rest.starts_with(" file")) {
+            self.0.item = format!("registry {}{rest}", path.display());
         }
+        self
     }
 
     /// The same error, said about a more precise item.
     pub(crate) fn about(mut self, item: impl Into<String>) -> Error {
-        self.item = item.into();
+        self.0.item = item.into();
         self
     }
 }

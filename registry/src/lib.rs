@@ -69,12 +69,7 @@ impl Registry {
     /// `Io` where the file cannot be opened or another process has it, `Input` where it is of a newer release or no
     /// registry, `Damaged` where it holds what no release writes.
     pub fn open(path: &Path) -> Result<Registry, Error> {
-        let connection = schema::open(path)?;
-        let mut cache = Cache::default();
-        orgs::load(&connection, &mut cache)?;
-        models::load(&connection, &mut cache)?;
-        products::load(&connection, &mut cache)?;
-        devices::load(&connection, &mut cache)?;
+        let (connection, cache) = recover(path).map_err(|e| e.in_file(path))?;
         let inner = Inner {
             cache: RwLock::new(cache),
             writer: Mutex::new(Writer { connection, failed: false }),
@@ -112,7 +107,7 @@ impl Registry {
                 Ok(value)
             }
             Err(error) => {
-                writer.failed |= error.medium_failed;
+                writer.failed |= error.medium_failed();
                 Err(error)
             }
         }
@@ -139,6 +134,17 @@ impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Registry").field("version", &self.version()).finish_non_exhaustive()
     }
+}
+
+/// Opens the file and reads everything in it; SQLite has undone what a crash left half done.
+fn recover(path: &Path) -> Result<(Connection, Cache), Error> {
+    let connection = schema::open(path)?;
+    let mut cache = Cache::default();
+    orgs::load(&connection, &mut cache)?;
+    models::load(&connection, &mut cache)?;
+    products::load(&connection, &mut cache)?;
+    devices::load(&connection, &mut cache)?;
+    Ok((connection, cache))
 }
 
 /// A row number as an id of ours. Numbers come from SQLite's AUTOINCREMENT: they grow and are never reused.
