@@ -1,1 +1,0 @@
-//! Placeholder head; see Cargo.toml description.

@@ -1,0 +1,42 @@
+//! Runs the Python clients of `clients/` in the virtual environment of the repository.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::server::{command, repo};
+
+/// The interpreter of `./.venv` with what the tests need.
+pub fn python() -> PathBuf {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| python_for("tests")).clone()
+}
+
+/// The interpreter of `./.venv` with what `purpose` (`tests` or `bench`) needs; `tests/services/python-env.sh` makes
+/// it where it is missing.
+pub fn python_for(purpose: &str) -> PathBuf {
+    let script = repo().join("tests/services/python-env.sh");
+    let output =
+        Command::new(&script).arg(purpose).stdin(Stdio::null()).output().expect("python-env.sh runs");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{} failed:\n{stderr}", script.display());
+    repo().join(".venv/bin/python")
+}
+
+/// Runs `tests/clients/<script>` with `args`; its standard output. A failure of the script is a failure of the test.
+pub fn run(script: &str, args: &[&str]) -> String {
+    let path = repo().join("tests/clients").join(script);
+    run_program(&python(), std::iter::once(path.to_str().expect("a UTF-8 path")).chain(args.iter().copied()))
+}
+
+/// Runs a program to its end; its standard output.
+pub fn run_program<'a>(program: &Path, args: impl Iterator<Item = &'a str>) -> String {
+    // A client that hangs must not hang the tests.
+    let mut command = command(Path::new("timeout"));
+    command.args(["--kill-after=5", "120"]).arg(program).args(args).stdin(Stdio::null());
+    let output = command.output().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{} {}:\n{stdout}\n{stderr}", program.display(), output.status);
+    stdout
+}
