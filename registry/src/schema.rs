@@ -90,16 +90,32 @@ pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
 /// Makes the file, readable and writable by its owner alone: it holds secrets. SQLite gives its side files the same mode.
 fn own_file(path: &Path) -> Result<(), Error> {
     let mut options = std::fs::OpenOptions::new();
-    options.read(true).append(true).create(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-        let file = options.mode(0o600).open(path).map_err(|e| Error::io(path, "open", &e))?;
-        file.set_permissions(std::fs::Permissions::from_mode(0o600))
-            .map_err(|e| Error::io(path, "restrict to its owner", &e))?;
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => restrict(path),
+        Err(error) => Err(Error::io(path, "create", &error)),
     }
-    #[cfg(not(unix))]
-    options.open(path).map_err(|e| Error::io(path, "open", &e))?;
+}
+
+/// Takes an existing file's rights from everybody else, without opening it: closing a file gives up all locks that
+/// this process has on it.
+#[cfg(unix)]
+fn restrict(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).map(|m| m.permissions().mode() & 0o777);
+    match mode {
+        Ok(0o600) => Ok(()),
+        Ok(_) => std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)),
+        Err(error) => Err(error),
+    }
+    .map_err(|e| Error::io(path, "restrict to its owner", &e))
+}
+
+#[cfg(not(unix))]
+fn restrict(_path: &Path) -> Result<(), Error> {
     Ok(())
 }
 

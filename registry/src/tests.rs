@@ -339,3 +339,35 @@ proptest! {
         prop_assert_eq!(check::device_key("item", "field", &text).is_ok(), fits);
     }
 }
+
+proptest! {
+    // Each case opens six files.
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    /// A crash leaves the file and a log that ends anywhere. What was acknowledged when the log had a length is there
+    /// whenever it has at least that length; what was not is there whole or not at all.
+    #[test]
+    fn a_crash_keeps_what_was_acknowledged(cuts in prop::collection::vec(0.0..1.0_f64, 6)) {
+        let fixture = Fixture::with_product();
+        let log = fixture.folder.path().join("registry.sqlite-wal");
+        let length = || std::fs::metadata(&log).unwrap().len();
+        let mut acknowledged = vec![(length(), 0)];
+        for batch in 0..5_usize {
+            let new = (0..=batch * 7).map(|i| device("pk1", &format!("d{batch}-{i}"))).collect();
+            fixture.registry.create_devices(new).unwrap();
+            acknowledged.push((length(), fixture.registry.device_count()));
+        }
+        for cut in cuts {
+            // Not below the first length: the product must be there for its devices.
+            let (first, last) = (acknowledged[0].0, length());
+            let kept = first + ((last - first) as f64 * cut).round() as u64;
+            let crashed = tempfile::tempdir().unwrap();
+            let file = crashed.path().join("registry.sqlite");
+            std::fs::copy(fixture.file(), &file).unwrap();
+            std::fs::write(file.with_extension("sqlite-wal"), &std::fs::read(&log).unwrap()[..kept as usize]).unwrap();
+            let recovered = Registry::open(&file).unwrap();
+            let promised = acknowledged.iter().rfind(|(length, _)| *length <= kept).unwrap().1;
+            prop_assert_eq!(recovered.device_count(), promised);
+        }
+    }
+}
