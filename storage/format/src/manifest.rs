@@ -53,7 +53,7 @@ pub struct SegmentMeta {
     pub first_seqno: Seqno,
     /// The highest sequence number of the batches in it.
     pub last_seqno: Seqno,
-    /// The checksum of its footer (`segment::Summary::checksum`).
+    /// The checksum of its footer ([`crate::segment::Summary::checksum`]).
     pub checksum: u64,
 }
 

@@ -1,0 +1,294 @@
+//! The directory of a chunk: where the blocks of each column lie, and their statistics.
+//!
+//! Owns: its layout. Read lazily: a chunk's table of columns when a column of it is first asked for, a column's
+//! entries when that column is.
+
+use std::sync::OnceLock;
+
+use wattline_model::Kind;
+
+use super::stats::Stats;
+use crate::error::Error;
+use crate::frame;
+use crate::varint::{Input, put_varint};
+
+/// Payloads up to this long lie in the directory itself: a pointer and a checksum would cost as much.
+pub(super) const INLINE_BYTES_MAX: usize = 32;
+/// Blocks of at least this many values carry statistics; of fewer they are computed from the values.
+pub(super) const STATS_VALUES_MIN: usize = 17;
+
+const ENTRY_FULL: u8 = 0b0001;
+const ENTRY_STATS: u8 = 0b0010;
+const ENTRY_INLINE: u8 = 0b0100;
+const ENTRY_QUALITY: u8 = 0b1000;
+const ENTRY_KNOWN: u8 = 0b1111;
+
+const COLUMN_KIND: u8 = 0b0011;
+const COLUMN_EVERY_BLOCK: u8 = 0b0100;
+const COLUMN_KNOWN: u8 = 0b0111;
+
+/// The directory of a chunk.
+#[derive(Debug)]
+pub(super) struct Directory {
+    pub(super) times: Vec<Payload>,
+    pub(super) columns: Vec<ColumnPlace>,
+}
+
+/// Where a column's entries lie; the entries themselves once they were asked for.
+#[derive(Debug)]
+pub(super) struct ColumnPlace {
+    offset: u64,
+    bytes: usize,
+    data: u64,
+    data_bytes: u64,
+    column: OnceLock<Column>,
+}
+
+/// The blocks of one column.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) kind: Kind,
+    /// One a block of the chunk; `None` where it has no value.
+    pub(super) blocks: Vec<Option<Entry>>,
+}
+
+/// One column in one block.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    pub(super) count: u32,
+    pub(super) quality: bool,
+    pub(super) stats: Option<Stats>,
+    pub(super) payload: Payload,
+}
+
+/// Encoded bytes: where in the file, and their checksum unless the directory's covers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Payload {
+    pub(super) offset: u64,
+    pub(super) bytes: usize,
+    pub(super) checksum: Option<u32>,
+}
+
+fn kind_code(kind: Kind) -> u8 {
+    match kind {
+        Kind::Float => 0,
+        Kind::Int => 1,
+        Kind::Bool => 2,
+        Kind::Text => 3,
+    }
+}
+
+fn kind_of(code: u8) -> Kind {
+    match code & COLUMN_KIND {
+        0 => Kind::Float,
+        1 => Kind::Int,
+        2 => Kind::Bool,
+        _ => Kind::Text,
+    }
+}
+
+/// Appends the place of a payload, or the payload itself, to the directory; what is not inline goes to `data`.
+fn put_payload(directory: &mut Vec<u8>, data: &mut Vec<u8>, payload: &[u8]) {
+    put_varint(directory, payload.len() as u64);
+    if payload.len() <= INLINE_BYTES_MAX {
+        directory.extend_from_slice(payload);
+    } else {
+        directory.extend_from_slice(&frame::checksum_u32(payload).to_le_bytes());
+        data.extend_from_slice(payload);
+    }
+}
+
+/// Reads a payload's place; `data` is where the next one that is not inline starts.
+fn payload(input: &mut Input<'_>, data: &mut u64, data_end: u64) -> Result<Payload, Error> {
+    let bytes = input.count("bytes of a payload", usize::MAX)?;
+    if bytes <= INLINE_BYTES_MAX {
+        let offset = input.offset();
+        input.take(bytes)?;
+        return Ok(Payload { offset, bytes, checksum: None });
+    }
+    let checksum = Some(input.u32()?);
+    let offset = *data;
+    let end = offset.checked_add(bytes as u64).filter(|&end| end <= data_end);
+    *data = end.ok_or_else(|| input.damaged(&format!("a payload before {data_end}"), offset))?;
+    Ok(Payload { offset, bytes, checksum })
+}
+
+/// Lays out a directory while the blocks of its chunk are encoded: times first, then column by column.
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    times: Vec<u8>,
+    table: Vec<u8>,
+    columns: Vec<u8>,
+    entries: Vec<u8>,
+}
+
+impl Builder {
+    /// Adds the times of the next block.
+    pub(super) fn time(&mut self, data: &mut Vec<u8>, payload: &[u8]) {
+        put_payload(&mut self.times, data, payload);
+    }
+
+    /// Adds a column: `blocks` holds its (block, count, quality, statistics, payload) in order. `rows` are the
+    /// lengths of all blocks.
+    pub(super) fn column(&mut self, data: &mut Vec<u8>, kind: Kind, rows: &[u32], blocks: &[BuiltEntry]) {
+        let data_start = data.len();
+        self.entries.clear();
+        let every = blocks.len() == rows.len();
+        self.entries.push(kind_code(kind) | if every { COLUMN_EVERY_BLOCK } else { 0 });
+        if !every {
+            let start = self.entries.len();
+            self.entries.resize(start + rows.len().div_ceil(8), 0);
+            for entry in blocks {
+                self.entries[start + entry.block / 8] |= 1 << (entry.block % 8);
+            }
+        }
+        for entry in blocks {
+            let full = entry.count == rows[entry.block];
+            let inline = entry.payload.len() <= INLINE_BYTES_MAX;
+            let mut flags = 0;
+            for (flag, on) in [
+                (ENTRY_FULL, full),
+                (ENTRY_STATS, entry.stats.is_some()),
+                (ENTRY_INLINE, inline),
+                (ENTRY_QUALITY, entry.quality),
+            ] {
+                flags |= if on { flag } else { 0 };
+            }
+            self.entries.push(flags);
+            if !full {
+                put_varint(&mut self.entries, u64::from(entry.count));
+            }
+            if let Some(stats) = &entry.stats {
+                stats.put(&mut self.entries);
+            }
+            put_payload(&mut self.entries, data, &entry.payload);
+        }
+        put_varint(&mut self.table, self.entries.len() as u64);
+        put_varint(&mut self.table, (data.len() - data_start) as u64);
+        self.columns.extend_from_slice(&self.entries);
+    }
+
+    /// The bytes of the directory.
+    pub(super) fn finish(self) -> Vec<u8> {
+        let mut out = self.times;
+        out.extend_from_slice(&self.table);
+        out.extend_from_slice(&self.columns);
+        out
+    }
+}
+
+/// One column in one block, encoded.
+#[derive(Debug)]
+pub(super) struct BuiltEntry {
+    pub(super) block: usize,
+    pub(super) count: u32,
+    pub(super) quality: bool,
+    pub(super) stats: Option<Stats>,
+    pub(super) payload: Vec<u8>,
+}
+
+impl Directory {
+    /// Reads the times' places and the table of columns; `input` is exactly the directory, whose chunk's data lies in
+    /// `data_start..data_end`.
+    pub(super) fn decode(
+        input: &mut Input<'_>,
+        blocks: usize,
+        points: usize,
+        data_start: u64,
+        data_end: u64,
+    ) -> Result<Directory, Error> {
+        let mut data = data_start;
+        let mut times = Vec::with_capacity(blocks.min(input.left()));
+        for _ in 0..blocks {
+            times.push(payload(input, &mut data, data_end)?);
+        }
+        let mut columns = Vec::with_capacity(points.min(input.left()));
+        for _ in 0..points {
+            let bytes = input.count("bytes of column entries", input.left())?;
+            let data_bytes = input.varint()?;
+            let end = data.checked_add(data_bytes).filter(|&end| end <= data_end);
+            let end =
+                end.ok_or_else(|| input.damaged(&format!("column data before {data_end}"), data_bytes))?;
+            columns.push(ColumnPlace { offset: 0, bytes, data, data_bytes, column: OnceLock::new() });
+            data = end;
+        }
+        if data != data_end {
+            return Err(input.damaged(&format!("chunk data to {data_end}"), data));
+        }
+        for column in &mut columns {
+            column.offset = input.offset();
+            input.take(column.bytes)?;
+        }
+        input.end()?;
+        Ok(Directory { times, columns })
+    }
+}
+
+impl ColumnPlace {
+    /// The entries of the column, read at the first call. `directory` are the bytes of the whole directory, the first
+    /// of which is byte `start` of the file; `rows` the lengths of the chunk's blocks.
+    pub(super) fn column(
+        &self,
+        file: &str,
+        directory: &[u8],
+        start: u64,
+        rows: impl ExactSizeIterator<Item = u32>,
+    ) -> Result<&Column, Error> {
+        if let Some(column) = self.column.get() {
+            return Ok(column);
+        }
+        let from = (self.offset - start) as usize;
+        let bytes = directory.get(from..from + self.bytes).unwrap_or_default();
+        let mut input = Input::new(file, self.offset, bytes);
+        let column = self.decode(&mut input, rows)?;
+        Ok(self.column.get_or_init(|| column))
+    }
+
+    fn decode(
+        &self,
+        input: &mut Input<'_>,
+        rows: impl ExactSizeIterator<Item = u32>,
+    ) -> Result<Column, Error> {
+        let tag = input.u8()?;
+        if tag & !COLUMN_KNOWN != 0 {
+            return Err(input.unknown("column tag", format!("{tag:#04x}")));
+        }
+        let kind = kind_of(tag);
+        let bitmap = match tag & COLUMN_EVERY_BLOCK {
+            0 => Some(input.take(rows.len().div_ceil(8))?),
+            _ => None,
+        };
+        let mut data = self.data;
+        let mut blocks = Vec::with_capacity(rows.len());
+        for (i, rows) in rows.enumerate() {
+            let has = bitmap.is_none_or(|b| b[i / 8] >> (i % 8) & 1 == 1);
+            blocks.push(if has {
+                Some(entry(input, kind, rows, &mut data, self.data + self.data_bytes)?)
+            } else {
+                None
+            });
+        }
+        input.end()?;
+        Ok(Column { kind, blocks })
+    }
+}
+
+fn entry(
+    input: &mut Input<'_>,
+    kind: Kind,
+    rows: u32,
+    data: &mut u64,
+    data_end: u64,
+) -> Result<Entry, Error> {
+    let flags = input.u8()?;
+    if flags & !ENTRY_KNOWN != 0 {
+        return Err(input.unknown("entry flags", format!("{flags:#04x}")));
+    }
+    let count = if flags & ENTRY_FULL == 0 { input.count("values", rows as usize)? as u32 } else { rows };
+    let stats = match flags & ENTRY_STATS {
+        0 => None,
+        _ => Some(Stats::get(input, kind, count, rows - count)?),
+    };
+    let payload = payload(input, data, data_end)?;
+    Ok(Entry { count, quality: flags & ENTRY_QUALITY != 0, stats, payload })
+}

@@ -1,0 +1,221 @@
+//! Reads a segment: the index at once, directories and blocks as they are asked for.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wattline_model::{Column, Kind, ModelId, PointId, Rows, Values};
+
+use super::directory::{self, Directory, Entry, Payload};
+use super::index::{self, ModelChunks};
+use super::stats::Stats;
+use super::{BlockRows, Chunk, Header, Summary};
+use crate::block::{bools, floats, ints, presence, quality, texts, times};
+use crate::error::{Error, ErrorKind};
+use crate::frame;
+use crate::varint::Input;
+
+/// A segment that can be read. Cloning is cheap; clones share the bytes and what was read of the directories.
+///
+/// Methods that take a [`Chunk`] want one of this reader's own.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    file: String,
+    bytes: Bytes,
+    header: Header,
+    summary: Summary,
+    models: Vec<ModelChunks<Chunk>>,
+}
+
+impl Reader {
+    /// Reads header, footer and index of the whole (mapped) file `bytes`. Directories and blocks are not touched.
+    ///
+    /// # Errors
+    /// Where one of the three does not check out or is of another version.
+    pub fn open(file: &str, bytes: Bytes) -> Result<Reader, Error> {
+        let header = index::decode_header(file, &bytes)?;
+        let (models, summary) = index::decode_index(file, &bytes)?;
+        Ok(Reader { inner: Arc::new(Inner { file: file.to_owned(), bytes, header, summary, models }) })
+    }
+
+    /// What the file begins with.
+    pub fn header(&self) -> &Header {
+        &self.inner.header
+    }
+
+    /// What the file holds.
+    pub fn summary(&self) -> &Summary {
+        &self.inner.summary
+    }
+
+    /// The models in the segment, ascending.
+    pub fn models(&self) -> impl Iterator<Item = ModelId> + '_ {
+        self.inner.models.iter().map(|m| m.model)
+    }
+
+    /// The chunks of `model`, in order of asset and time; none where the segment does not have it.
+    pub fn chunks(&self, model: ModelId) -> &[Chunk] {
+        let found = self.inner.models.binary_search_by_key(&model, |m| m.model);
+        found.map_or(&[], |i| &self.inner.models[i].chunks)
+    }
+
+    /// The points with any value in the chunk, ascending.
+    #[expect(
+        clippy::unused_self,
+        reason = "chunks belong to a reader; what they keep inside is not the caller's matter"
+    )]
+    pub fn points<'a>(&self, chunk: &'a Chunk) -> &'a [PointId] {
+        &chunk.points
+    }
+
+    /// Checks every checksum in the file and that every directory can be read.
+    ///
+    /// # Errors
+    /// Names the first place that does not check out.
+    pub fn verify(&self) -> Result<(), Error> {
+        for chunk in self.inner.models.iter().flat_map(|m| &m.chunks) {
+            let directory = self.directory(chunk)?;
+            for payload in &directory.times {
+                self.payload(payload)?;
+            }
+            for place in 0..chunk.points.len() {
+                for entry in self.column_entries(chunk, place)?.blocks.iter().flatten() {
+                    self.payload(&entry.payload)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The times of block `block`, microseconds, one a row.
+    ///
+    /// # Errors
+    /// Where the block is damaged or there is no such block.
+    pub fn times(&self, chunk: &Chunk, block: usize) -> Result<Vec<i64>, Error> {
+        let rows = self.block(chunk, block)?;
+        let directory = self.directory(chunk)?;
+        let payload = directory.times.get(block).ok_or_else(|| self.no_block(chunk, block))?;
+        let mut input = self.payload(payload)?;
+        let runs: Vec<usize> = chunk.runs_of(rows).collect();
+        let times = times::decode(&mut input, &runs)?;
+        input.end()?;
+        Ok(times)
+    }
+
+    /// The values of `point` in block `block`; rows count from the block's first. `None` where it has none.
+    ///
+    /// # Errors
+    /// Where the block is damaged or there is no such block.
+    pub fn column(&self, chunk: &Chunk, block: usize, point: PointId) -> Result<Option<Column>, Error> {
+        let Some((kind, entry, rows)) = self.entry(chunk, block, point)? else { return Ok(None) };
+        self.decode(kind, entry, rows, point).map(Some)
+    }
+
+    /// The statistics of `point` in block `block`; `None` where it has no values.
+    ///
+    /// # Errors
+    /// Where the directory is damaged or there is no such block.
+    pub fn stats(&self, chunk: &Chunk, block: usize, point: PointId) -> Result<Option<Stats>, Error> {
+        let Some((kind, entry, rows)) = self.entry(chunk, block, point)? else { return Ok(None) };
+        if let Some(stats) = &entry.stats {
+            return Ok(Some(stats.clone()));
+        }
+        // So few values, in the directory itself, that storing their statistics would cost more than the values.
+        Ok(Stats::of(&self.decode(kind, entry, rows, point)?.values, rows.rows))
+    }
+
+    fn decode(&self, kind: Kind, entry: &Entry, rows: BlockRows, point: PointId) -> Result<Column, Error> {
+        let mut input = self.payload(&entry.payload)?;
+        let count = entry.count as usize;
+        let listed = if entry.count == rows.rows {
+            Rows::All
+        } else {
+            Rows::Some(presence::decode(&mut input, count, rows.rows as usize)?)
+        };
+        let quality = if entry.quality { Some(quality::decode(&mut input, count)?) } else { None };
+        let values = match kind {
+            Kind::Float => Values::Float(floats::decode(&mut input, count)?),
+            Kind::Int => Values::Int(ints::decode(&mut input, count)?),
+            Kind::Bool => Values::Bool(bools::decode(&mut input, count)?),
+            Kind::Text => Values::Text(texts::decode(&mut input, count)?),
+        };
+        input.end()?;
+        Ok(Column { point, rows: listed, values, quality })
+    }
+
+    fn block(&self, chunk: &Chunk, block: usize) -> Result<BlockRows, Error> {
+        chunk.blocks.get(block).copied().ok_or_else(|| self.no_block(chunk, block))
+    }
+
+    #[cold]
+    fn no_block(&self, chunk: &Chunk, block: usize) -> Error {
+        let what = format!("expected one of {} blocks, found {block}", chunk.blocks.len());
+        Error::new(ErrorKind::Limit, &self.inner.file, chunk.place.start, what)
+    }
+
+    fn entry<'a>(
+        &self,
+        chunk: &'a Chunk,
+        block: usize,
+        point: PointId,
+    ) -> Result<Option<(Kind, &'a Entry, BlockRows)>, Error> {
+        let rows = self.block(chunk, block)?;
+        let Ok(place) = chunk.points.binary_search(&point) else { return Ok(None) };
+        let column = self.column_entries(chunk, place)?;
+        let entry = column.blocks.get(block).and_then(Option::as_ref);
+        Ok(entry.map(|entry| (column.kind, entry, rows)))
+    }
+
+    fn column_entries<'a>(&self, chunk: &'a Chunk, place: usize) -> Result<&'a directory::Column, Error> {
+        let directory = self.directory(chunk)?;
+        let column = directory.columns.get(place);
+        let start = chunk.place.start + chunk.place.data_bytes;
+        let column = column.ok_or_else(|| self.no_block(chunk, place))?;
+        let bytes = self.slice(start, chunk.place.directory_bytes)?;
+        column.column(&self.inner.file, bytes, start, chunk.blocks.iter().map(|b| b.rows))
+    }
+
+    /// The directory of a chunk, read and checked at the first call.
+    fn directory<'a>(&self, chunk: &'a Chunk) -> Result<&'a Directory, Error> {
+        if let Some(directory) = chunk.directory.get() {
+            return Ok(directory);
+        }
+        let place = chunk.place;
+        let start = place.start + place.data_bytes;
+        let bytes = self.slice(start, place.directory_bytes)?;
+        let mut input = Input::new(&self.inner.file, start, bytes);
+        let (expected, found) = (place.directory_checksum, frame::checksum_u32(bytes));
+        if found != expected {
+            return Err(input.damaged(&format!("directory checksum {expected:08x}"), format!("{found:08x}")));
+        }
+        let (blocks, points) = (chunk.blocks.len(), chunk.points.len());
+        let directory = Directory::decode(&mut input, blocks, points, place.start, start)?;
+        Ok(chunk.directory.get_or_init(|| Arc::new(directory)))
+    }
+
+    /// The bytes of a payload, checked.
+    fn payload(&self, payload: &Payload) -> Result<Input<'_>, Error> {
+        let bytes = self.slice(payload.offset, payload.bytes as u64)?;
+        let input = Input::new(&self.inner.file, payload.offset, bytes);
+        if let Some(expected) = payload.checksum {
+            let found = frame::checksum_u32(bytes);
+            if found != expected {
+                return Err(input.damaged(&format!("block checksum {expected:08x}"), format!("{found:08x}")));
+            }
+        }
+        Ok(input)
+    }
+
+    fn slice(&self, start: u64, bytes: u64) -> Result<&[u8], Error> {
+        let range =
+            usize::try_from(start).ok().zip(start.checked_add(bytes).and_then(|e| usize::try_from(e).ok()));
+        range.and_then(|(start, end)| self.inner.bytes.get(start..end)).ok_or_else(|| {
+            let what = format!("expected {bytes} bytes, found the end of the file");
+            Error::new(ErrorKind::Damaged, &self.inner.file, start, what)
+        })
+    }
+}

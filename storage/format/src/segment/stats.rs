@@ -1,0 +1,185 @@
+//! Statistics of one point in one block.
+//!
+//! Owns: how they are computed and laid out. Does not own: what they answer (`query`).
+
+use wattline_model::{TextColumn, Value, Values};
+
+use crate::error::Error;
+use crate::varint::{Input, put_varint, put_zigzag};
+
+/// One value of a statistic.
+pub type Scalar = Value;
+
+/// Bytes of a text in statistics: what a sample may be, with room.
+const TEXT_BYTES_MAX: usize = 1 << 24;
+
+/// What is known of the values of one point in one block without decoding them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stats {
+    /// Rows with a value.
+    pub count: u32,
+    /// Rows without one.
+    pub nulls: u32,
+    /// The least value. Floats are in IEEE 754 total order: -NaN < -inf < -0.0 < 0.0 < inf < NaN.
+    pub min: Scalar,
+    /// The greatest value, in the same order.
+    pub max: Scalar,
+    /// The value of the first row that has one.
+    pub first: Scalar,
+    /// The value of the last row that has one.
+    pub last: Scalar,
+    /// The sum: floats added one by one in row order from 0.0, integers exactly; `None` for other kinds.
+    pub sum: Option<Sum>,
+}
+
+/// A sum of values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sum {
+    /// Of floats, added in row order.
+    Float(f64),
+    /// Of integers, exact.
+    Int(i128),
+}
+
+impl Stats {
+    /// The statistics of `values` in a block of `rows` rows; `None` where there are no values.
+    pub(super) fn of(values: &Values, rows: u32) -> Option<Stats> {
+        let count = u32::try_from(values.len()).ok()?;
+        let nulls = rows.checked_sub(count)?;
+        let (min, max, sum) = match values {
+            Values::Float(v) => {
+                let min = v.iter().copied().min_by(f64::total_cmp)?;
+                let max = v.iter().copied().max_by(f64::total_cmp)?;
+                let sum = v.iter().fold(0.0, |sum, v| sum + v);
+                (Value::Float(min), Value::Float(max), Some(Sum::Float(sum)))
+            }
+            Values::Int(v) => {
+                let sum = v.iter().map(|&v| i128::from(v)).sum();
+                (Value::Int(*v.iter().min()?), Value::Int(*v.iter().max()?), Some(Sum::Int(sum)))
+            }
+            Values::Bool(v) => (Value::Bool(*v.iter().min()?), Value::Bool(*v.iter().max()?), None),
+            Values::Text(v) => (text(v.iter().min()?), text(v.iter().max()?), None),
+        };
+        let first = values.get(0).to_owned();
+        let last = values.get(values.len() - 1).to_owned();
+        Some(Stats { count, nulls, min, max, first, last, sum })
+    }
+
+    /// Appends everything but the counts.
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        match (&self.first, &self.min, &self.max, &self.last) {
+            (Value::Float(first), Value::Float(min), Value::Float(max), Value::Float(last)) => {
+                for v in [first, min, max, last] {
+                    out.extend_from_slice(&v.to_le_bytes());
+                }
+            }
+            (Value::Int(first), Value::Int(min), Value::Int(max), Value::Int(last)) => {
+                put_zigzag(out, *first);
+                put_varint(out, first.wrapping_sub(*min) as u64);
+                put_varint(out, max.wrapping_sub(*first) as u64);
+                put_zigzag(out, last.wrapping_sub(*first));
+            }
+            (Value::Bool(first), Value::Bool(min), Value::Bool(max), Value::Bool(last)) => {
+                let bits = [first, min, max, last].into_iter().enumerate();
+                out.push(bits.fold(0, |byte, (i, &bit)| byte | u8::from(bit) << i));
+            }
+            (Value::Text(first), Value::Text(min), Value::Text(max), Value::Text(last)) => {
+                put_texts(out, [first, min, max, last]);
+            }
+            _ => unreachable!("statistics are of one kind"),
+        }
+        match self.sum {
+            Some(Sum::Float(sum)) => out.extend_from_slice(&sum.to_le_bytes()),
+            Some(Sum::Int(sum)) => put_i128(out, sum),
+            None => {}
+        }
+    }
+
+    /// Reads what [`put`](Self::put) appended, of values like those in `like`.
+    pub(super) fn get(
+        input: &mut Input<'_>,
+        kind: wattline_model::Kind,
+        count: u32,
+        nulls: u32,
+    ) -> Result<Stats, Error> {
+        use wattline_model::Kind;
+        let ([first, min, max, last], sum) = match kind {
+            Kind::Float => {
+                let mut four = [0.0; 4];
+                for slot in &mut four {
+                    *slot = f64::from_bits(input.u64()?);
+                }
+                (four.map(Value::Float), Some(Sum::Float(f64::from_bits(input.u64()?))))
+            }
+            Kind::Int => {
+                let first = input.zigzag()?;
+                let min = first.wrapping_sub(input.varint()? as i64);
+                let max = first.wrapping_add(input.varint()? as i64);
+                let last = first.wrapping_add(input.zigzag()?);
+                ([first, min, max, last].map(Value::Int), Some(Sum::Int(get_i128(input)?)))
+            }
+            Kind::Bool => {
+                let bits = input.u8()?;
+                ([0, 1, 2, 3].map(|i| Value::Bool(bits >> i & 1 == 1)), None)
+            }
+            Kind::Text => (get_texts(input)?, None),
+        };
+        Ok(Stats { count, nulls, min, max, first, last, sum })
+    }
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+/// Appends each text, or one byte for "same as an earlier one": 0 = a text follows, i = text i - 1 of this list.
+fn put_texts(out: &mut Vec<u8>, texts: [&String; 4]) {
+    for (i, text) in texts.iter().enumerate() {
+        match texts[..i].iter().position(|t| t == text) {
+            Some(same) => out.push(same as u8 + 1),
+            None => {
+                out.push(0);
+                put_varint(out, text.len() as u64);
+                out.extend_from_slice(text.as_bytes());
+            }
+        }
+    }
+}
+
+fn get_texts(input: &mut Input<'_>) -> Result<[Value; 4], Error> {
+    let mut texts = TextColumn::new();
+    for i in 0..4 {
+        let tag = input.u8()?;
+        if tag == 0 {
+            texts.push(input.text(TEXT_BYTES_MAX)?);
+        } else if usize::from(tag) <= i {
+            let same = texts.get(usize::from(tag) - 1).to_owned();
+            texts.push(&same);
+        } else {
+            return Err(input.damaged("an earlier text", tag));
+        }
+    }
+    Ok([0, 1, 2, 3].map(|i| text(texts.get(i))))
+}
+
+/// A signed number of 128 bits: zigzag, then seven bits a byte.
+fn put_i128(out: &mut Vec<u8>, v: i128) {
+    let mut rest = ((v << 1) ^ (v >> 127)) as u128;
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+fn get_i128(input: &mut Input<'_>) -> Result<i128, Error> {
+    let mut value = 0_u128;
+    for i in 0..19 {
+        let byte = input.u8()?;
+        value |= u128::from(byte & 0x7F) << (7 * i);
+        if byte < 0x80 {
+            return Ok((value >> 1) as i128 ^ -((value & 1) as i128));
+        }
+    }
+    Err(input.damaged("a varint of 128 bits", "a longer one"))
+}
