@@ -35,12 +35,12 @@ test: deps ## every test: units, SQL scripts, golden files, end to end, crashes,
 	$(CARGO) build -p wattline
 	$(CARGO) test --workspace
 
-lint: deps ## formatting, clippy, documentation, licences and advisories (where cargo-deny is installed)
+lint: deps ## formatting, clippy, documentation, licences and sources of dependencies (where cargo-deny is installed)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
-	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check --hide-inclusion-graph; \
-	else echo "cargo-deny is not installed: licences and advisories were not checked (cargo install --locked cargo-deny)"; fi
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check --hide-inclusion-graph licenses bans sources; \
+	else echo "cargo-deny is not installed: licences and sources were not checked (cargo install --locked cargo-deny)"; fi
 
 bench: deps ## release build, then every benchmark scenario; tables and JSON lines go to benches/out
 	tests/services/python-env.sh bench

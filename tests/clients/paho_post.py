@@ -1,6 +1,6 @@
 """paho-mqtt: log in as a device, post with QoS 1 and QoS 0, print what came back.
 
-Usage: paho_post.py HOST PORT PRODUCT_KEY DEVICE_KEY DEVICE_SECRET TIME_MS PROTOCOL(4|5) SIGNMETHOD [CA_FILE]
+Usage: paho_post.py HOST PORT PRODUCT_KEY DEVICE_KEY DEVICE_SECRET TIME_MS PROTOCOL(4|5) SIGNMETHOD [CA_FILE [CERT_FILE KEY_FILE]]
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import time as clock
 import paho.mqtt.client as mqtt
 
 host, port, product_key, device_key, secret, time, protocol, method = sys.argv[1:9]
-ca_file = sys.argv[9] if len(sys.argv) > 9 else None
+ca_file, cert_file, key_file = (sys.argv[9:] + [None] * 3)[:3]
 time = int(time)
 
 client_id = "paho-" + device_key
@@ -24,7 +24,7 @@ digest = {"sha256": hashlib.sha256, "sha1": hashlib.sha1, "md5": hashlib.md5}[me
 client = mqtt.Client(client_id=f"{client_id}|securemode=2,signmethod={method},timestamp={stamp}|", protocol=int(protocol))
 client.username_pw_set(f"{device_key}&{product_key}", digest(text.encode()).hexdigest())
 if ca_file:
-    client.tls_set(ca_certs=ca_file, tls_version=ssl.PROTOCOL_TLS_CLIENT)
+    client.tls_set(ca_certs=ca_file, certfile=cert_file, keyfile=key_file, tls_version=ssl.PROTOCOL_TLS_CLIENT)
 
 connected, subscribed, answered = threading.Event(), threading.Event(), threading.Event()
 answers = []
@@ -48,9 +48,10 @@ def on_message(_client, _data, message):
 client.on_connect = on_connect
 client.on_message = on_message
 client.on_subscribe = lambda *_: subscribed.set()
+client.reconnect_delay_set(60, 60)
 client.connect(host, int(port), 60)
 client.loop_start()
-if not connected.wait(20) or not subscribed.wait(20):
+if not connected.wait(8) or not subscribed.wait(20):
     raise SystemExit("no connection")
 
 

@@ -15,8 +15,12 @@ use wattline_tests::{Connect, Device, Http, Mqtt, Packet, Server};
 
 use super::{BASE_MS, data_dir, start};
 
-/// Messages and logins that were refused, by code.
-const REJECTED: &str = "wattline_ingest_refusals_total";
+/// Messages and rows that were refused, by code.
+const REJECTED: &str = "wattline_ingest_rejects_total";
+/// Logins that were refused, by reason.
+const REFUSED: &str = "wattline_mqtt_connections_refused_total";
+/// Messages to topics that are not the sender's.
+const FOREIGN: &str = "wattline_mqtt_foreign_topic_messages_total";
 
 /// A server, a device that misbehaves, and one that does its work all the while.
 struct Scene {
@@ -86,18 +90,20 @@ fn a_wrong_password_and_an_unknown_device_are_refused() {
     let stamp = "1767225600000";
     let unknown_level = |level| if level == 5 { [0x86, 0x87] } else { [4, 5] };
     for level in [4, 5] {
-        for (login, code) in [
-            (login(&pk, &dk, "not the secret", 2, stamp), 742),
-            (login(&pk, "nobody", &scene.bad.secret, 2, stamp), 705),
-            (login("no-product", &dk, &scene.bad.secret, 2, stamp), 705),
-            (login(&pk, &dk, &scene.bad.secret, 3, stamp), 770),
+        for (login, reason) in [
+            (login(&pk, &dk, "not the secret", 2, stamp), "signature"),
+            (login(&pk, "nobody", &scene.bad.secret, 2, stamp), "unknown_device"),
+            (login("no-product", &dk, &scene.bad.secret, 2, stamp), "unknown_device"),
+            (login(&pk, &dk, &scene.bad.secret, 3, stamp), "activation"),
         ] {
-            let before = scene.refused(code);
+            let counter =
+                |scene: &Scene| Metrics::read(&scene.http).sum(REFUSED, &format!("reason=\"{reason}\""));
+            let before = counter(&scene);
             let shown = format!("{login:?}");
             let connect = Connect { level, ..Connect::new(login) };
             let answer = Mqtt::connect(scene.server.mqtt, &connect).expect("a CONNACK").expect_err(&shown);
             assert!(unknown_level(level).contains(&answer), "{shown}: CONNACK {answer}");
-            assert_eq!(scene.refused(code), before + 1.0, "the counter of {code} for {shown}");
+            assert_eq!(counter(&scene), before + 1.0, "the counter of {reason} for {shown}");
             scene.others_do_not_notice();
         }
     }
@@ -200,7 +206,7 @@ fn a_topic_that_is_not_the_devices_own_is_refused() {
     for (level, topic) in [(4, foreign.as_str()), (5, foreign.as_str()), (4, "/some/where"), (5, "$SYS/x")] {
         let connect = Connect { level, ..Connect::new(scene.bad.login()) };
         let mut mqtt = Mqtt::connect(scene.server.mqtt, &connect).unwrap().unwrap();
-        let before = Metrics::read(&scene.http).sum(REJECTED, "");
+        let before = Metrics::read(&scene.http).sum(FOREIGN, "");
         let answer = mqtt.publish_acked(topic, &message);
         match (level, &answer) {
             // 3.1.1 has no word for it: an acknowledgement that stores nothing, or the end of the connection.
@@ -209,7 +215,7 @@ fn a_topic_that_is_not_the_devices_own_is_refused() {
             (5, Ok(0x87 | 0x90) | Err(_)) => {}
             other => panic!("{topic}: {other:?}"),
         }
-        assert_eq!(Metrics::read(&scene.http).sum(REJECTED, ""), before + 1.0, "the counter for {topic}");
+        assert_eq!(Metrics::read(&scene.http).sum(FOREIGN, ""), before + 1.0, "the counter for {topic}");
         let stored = scene.http.sql_number("SELECT count(*) FROM bad WHERE p0 = 66");
         assert_eq!(stored, 0.0, "nothing is written for another device");
         scene.others_do_not_notice();

@@ -20,7 +20,7 @@ const MODEL: &str = "crash";
 /// Samples before a round's first that are compared again after it; the end of the test compares all.
 const VERIFIED_BACK: u64 = 2_000;
 /// Small enough that flushes and compactions happen within a round.
-const SMALL_MEMTABLE: &[&str] = &["--set", "storage.memtable_mb=1"];
+const SMALL_MEMTABLE: &[&str] = &["--shards=16", "--memory-budget=128MiB"];
 
 /// One message: samples `first .. first + count` of its device.
 #[derive(Clone, Copy, Debug)]

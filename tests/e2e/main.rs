@@ -12,6 +12,7 @@ mod connections;
 mod crash;
 mod real_data;
 mod restart;
+mod tls;
 
 use std::path::Path;
 

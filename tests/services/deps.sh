@@ -14,6 +14,7 @@ need git git
 need python3 python3
 need mosquitto_pub mosquitto-clients
 need setpriv util-linux
+need openssl openssl
 # ensurepip is what Debian leaves out of python3.
 if command -v python3 >/dev/null 2>&1; then
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"

@@ -83,28 +83,41 @@ impl Http {
 
     /// Creates a product of `model`.
     pub fn create_product(&self, key: &str, model: &str) -> Value {
-        self.post_json("/api/v1/products", &json!({"productKey": key, "name": key, "modelId": model})).ok()
+        self.post_json("/api/v1/products", &json!({"productKey": key, "productName": key, "modelId": model}))
+            .ok()
     }
 
     /// Creates a device; the server makes its secret and its asset id.
     pub fn create_device(&self, product_key: &str, device_key: &str) -> Device {
-        let body = json!({"productKey": product_key, "deviceKey": device_key, "name": device_key});
+        self.create_devices(product_key, &[device_key.to_owned()]).remove(0)
+    }
+
+    /// Creates devices in one request, all or none.
+    pub fn create_devices(&self, product_key: &str, device_keys: &[String]) -> Vec<Device> {
+        let body: Value = device_keys
+            .iter()
+            .map(|key| json!({"productKey": product_key, "deviceKey": key, "deviceName": key}))
+            .collect();
         let made = self.post_json("/api/v1/devices", &body).ok();
-        let field =
-            |name: &str| made[name].as_str().unwrap_or_else(|| panic!("no {name} in {made}")).to_owned();
-        Device {
-            product_key: field("productKey"),
-            device_key: field("deviceKey"),
-            secret: field("deviceSecret"),
-            asset_id: field("assetId"),
-        }
+        let device = |made: &Value| {
+            let field =
+                |name: &str| made[name].as_str().unwrap_or_else(|| panic!("no {name} in {made}")).to_owned();
+            Device {
+                product_key: field("productKey"),
+                device_key: field("deviceKey"),
+                secret: field("deviceSecret"),
+                asset_id: field("assetId"),
+            }
+        };
+        made.as_array().expect("an answer of the same shape").iter().map(device).collect()
     }
 
     /// A model, a product of it and `devices` devices, all called after `key`.
     pub fn create_fleet(&self, key: &str, devices: usize) -> Vec<Device> {
         self.create_model(&turbine_model(key));
         self.create_product(&format!("pk-{key}"), key);
-        (0..devices).map(|i| self.create_device(&format!("pk-{key}"), &format!("dk-{i}"))).collect()
+        let names: Vec<String> = (0..devices).map(|i| format!("dk-{i}")).collect();
+        self.create_devices(&format!("pk-{key}"), &names)
     }
 }
 

@@ -25,18 +25,30 @@ pub fn python_for(purpose: &str) -> PathBuf {
 
 /// Runs `tests/clients/<script>` with `args`; its standard output. A failure of the script is a failure of the test.
 pub fn run(script: &str, args: &[&str]) -> String {
+    try_run(script, args).unwrap_or_else(|output| panic!("{output}"))
+}
+
+/// Like [`run`], but a failure is an error that holds what the script wrote.
+pub fn try_run(script: &str, args: &[&str]) -> Result<String, String> {
     let path = repo().join("tests/clients").join(script);
-    run_program(&python(), std::iter::once(path.to_str().expect("a UTF-8 path")).chain(args.iter().copied()))
+    let args = std::iter::once(path.to_str().expect("a UTF-8 path")).chain(args.iter().copied());
+    try_run_program(&python(), args)
 }
 
 /// Runs a program to its end; its standard output.
 pub fn run_program<'a>(program: &Path, args: impl Iterator<Item = &'a str>) -> String {
+    try_run_program(program, args).unwrap_or_else(|output| panic!("{output}"))
+}
+
+fn try_run_program<'a>(program: &Path, args: impl Iterator<Item = &'a str>) -> Result<String, String> {
     // A client that hangs must not hang the tests.
     let mut command = command(Path::new("timeout"));
     command.args(["--kill-after=5", "120"]).arg(program).args(args).stdin(Stdio::null());
     let output = command.output().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{} {}:\n{stdout}\n{stderr}", program.display(), output.status);
-    stdout
+    match output.status.success() {
+        true => Ok(stdout),
+        false => Err(format!("{} {}:\n{stdout}\n{stderr}", program.display(), output.status)),
+    }
 }

@@ -61,7 +61,8 @@ fn fleet(server: &Server, count: usize) -> Vec<Device> {
     let http = server.http();
     http.create_model(&model_json(MODEL, &points));
     http.create_product("pk-bench", MODEL);
-    (0..count).map(|i| http.create_device("pk-bench", &format!("dk-{i}"))).collect()
+    let names: Vec<String> = (0..count).map(|i| format!("dk-{i}")).collect();
+    http.create_devices("pk-bench", &names)
 }
 
 /// What happened between two moments of a load.
