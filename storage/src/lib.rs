@@ -35,3 +35,6 @@ pub use settings::{Driver, Settings};
 pub use snapshot::Snapshot;
 pub use status::{SegmentInfo, ShardStatus};
 pub use store::Store;
+
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,7 @@ impl Memtable {
     }
 
     /// The published part of the table of `model`.
+    #[cfg(test)]
     pub(crate) fn view(&self, model: ModelId) -> Option<TableView> {
         let table = Arc::clone(self.tables.read().get(&model)?);
         let rows = table.published.load(Ordering::Acquire);

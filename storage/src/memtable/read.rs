@@ -300,6 +300,7 @@ impl SortedTable {
     }
 
     /// The assets, ascending.
+    #[cfg(test)]
     pub(crate) fn assets(&self) -> impl Iterator<Item = AssetId> {
         self.assets.iter().map(|a| a.0)
     }
