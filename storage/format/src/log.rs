@@ -135,6 +135,16 @@ fn batch(input: &mut Input<'_>, shard: ShardId) -> Result<Batch, Error> {
     Ok(batch)
 }
 
+fn header(file: &str, head: &[u8]) -> Result<Header, Error> {
+    let mut input = Input::new(file, 0, head);
+    frame::head(&mut input, MAGIC, VERSION)?;
+    let shard = ShardId(input.u32()?);
+    let store = input.u64()?;
+    let first = Seqno(input.u64()?);
+    frame::expect_checksum(&mut input, &head[..HEADER_BYTES - 8])?;
+    Ok(Header { store, shard, first })
+}
+
 /// What [`Reader::next`] found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -167,6 +177,7 @@ pub struct Reader<'a> {
     file: String,
     bytes: &'a [u8],
     header: Header,
+    stub: bool,
     at: usize,
     expected: Seqno,
     /// Group of the last record read.
@@ -174,35 +185,34 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads the header. A file shorter than its header (a stop right after it was created) opens, and its only
-    /// step is [`Step::Torn`] with a valid length of 0.
+    /// Reads the header. A file without a whole one (a stop right after it was created) opens, and its only step is
+    /// [`Step::Torn`] with a valid length of 0. The header is synced before the first record is written, so in a
+    /// file without a record it may be anything, and in one with a record it must be sound.
     ///
     /// # Errors
     /// Where the header is damaged or of another version.
     pub fn open(file: &str, bytes: &'a [u8]) -> Result<Reader<'a>, Error> {
         let file = file.to_owned();
-        let Some((head, _)) = bytes.split_at_checked(HEADER_BYTES) else {
-            let header = Header { store: 0, shard: ShardId(0), first: Seqno::ZERO };
-            return Ok(Reader { file, bytes, header, at: 0, expected: Seqno::ZERO, group: Seqno::ZERO });
+        let header = match bytes.split_at_checked(HEADER_BYTES) {
+            None => None,
+            Some((head, records)) => match header(&file, head) {
+                Err(error) if records.is_empty() && error.kind() == ErrorKind::Damaged => None,
+                header => Some(header?),
+            },
         };
-        let mut input = Input::new(&file, 0, head);
-        frame::head(&mut input, MAGIC, VERSION)?;
-        let shard = ShardId(input.u32()?);
-        let store = input.u64()?;
-        let first = Seqno(input.u64()?);
-        frame::expect_checksum(&mut input, &head[..HEADER_BYTES - 8])?;
-        let header = Header { store, shard, first };
-        Ok(Reader { file, bytes, header, at: HEADER_BYTES, expected: first, group: Seqno::ZERO })
+        let (at, stub) = header.map_or((0, true), |_| (HEADER_BYTES, false));
+        let header = header.unwrap_or(Header { store: 0, shard: ShardId(0), first: Seqno::ZERO });
+        Ok(Reader { file, bytes, header, stub, at, expected: header.first, group: Seqno::ZERO })
     }
 
-    /// The header; all zero where the file is shorter than one ([`is_stub`](Self::is_stub)).
+    /// The header; all zero where the file has none ([`is_stub`](Self::is_stub)).
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Whether the file is too short to hold a header.
+    /// Whether the file has no whole header, and so never had a record.
     pub fn is_stub(&self) -> bool {
-        self.bytes.len() < HEADER_BYTES
+        self.stub
     }
 
     /// The next record, the end, or a torn tail. After an end or a torn tail every call answers the same.
@@ -213,7 +223,7 @@ impl<'a> Reader<'a> {
     #[expect(clippy::should_implement_trait, reason = "a step is not an item: it can be an error and go on")]
     pub fn next(&mut self) -> Result<Step, Error> {
         if self.is_stub() {
-            let what = format!("expected a header of {HEADER_BYTES} bytes, found {}", self.bytes.len());
+            let what = format!("expected a sound header of {HEADER_BYTES} bytes, found {} bytes", self.bytes.len());
             return Ok(Step::Torn { valid_len: 0, what });
         }
         if self.at == self.bytes.len() {
