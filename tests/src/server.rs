@@ -217,23 +217,11 @@ fn follow(stream: impl std::io::Read + Send + 'static, log: Arc<Mutex<Vec<String
     });
 }
 
-/// Name and address of a start-up line such as `listening http 127.0.0.1:8080`.
+/// Protocol and address of a start-up line such as `listening http http://127.0.0.1:8080`.
 fn listening(line: &str) -> Option<(String, SocketAddr)> {
-    let rest = &line[line.find("listening")? + "listening".len()..];
-    let words = || rest.split(|c: char| c.is_whitespace() || "=,\"'()".contains(c)).filter(|w| !w.is_empty());
-    let address =
-        words().find_map(|w| w.trim_start_matches(|c: char| !c.is_ascii_digit() && c != '[').parse().ok())?;
-    let lower = rest.to_lowercase();
-    let name = if lower.contains("mqtts") || lower.contains("tls") {
-        "mqtts"
-    } else if lower.contains("mqtt") {
-        "mqtt"
-    } else if lower.contains("http") {
-        "http"
-    } else {
-        return None;
-    };
-    Some((name.to_owned(), address))
+    let (protocol, url) = line.strip_prefix("listening ")?.split_once(' ')?;
+    let address = url.rsplit('/').next()?.parse().ok()?;
+    Some((protocol.to_owned(), address))
 }
 
 #[cfg(test)]
@@ -243,10 +231,8 @@ mod tests {
     #[test]
     fn start_up_lines_name_their_address() {
         let port = |line| listening(line).map(|(name, address)| (name, address.port()));
-        assert_eq!(port("2026 INFO listening http://127.0.0.1:8080"), Some(("http".into(), 8080)));
-        assert_eq!(port("listening mqtt 127.0.0.1:11883"), Some(("mqtt".into(), 11883)));
-        assert_eq!(port("listening on [::1]:18883 for mqtt over tls"), Some(("mqtts".into(), 18883)));
-        assert_eq!(port("listening protocol=\"mqtt\" address=127.0.0.1:5"), Some(("mqtt".into(), 5)));
-        assert_eq!(port("opened 4 shards"), None);
+        assert_eq!(port("listening http http://127.0.0.1:8080"), Some(("http".into(), 8080)));
+        assert_eq!(port("listening mqtts mqtts://[::1]:18883"), Some(("mqtts".into(), 18883)));
+        assert_eq!(port("ready in 12 ms"), None);
     }
 }
