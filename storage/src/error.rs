@@ -76,9 +76,9 @@ impl std::error::Error for Error {}
 
 impl From<format::Error> for Error {
     fn from(error: format::Error) -> Error {
+        // Only decoders fail, so a limit that is passed was passed by the bytes of a file.
         let kind = match error.kind() {
-            format::ErrorKind::Damaged | format::ErrorKind::Unsupported => ErrorKind::Damaged,
-            format::ErrorKind::Limit => ErrorKind::Bug,
+            format::ErrorKind::Damaged | format::ErrorKind::Unsupported | format::ErrorKind::Limit => ErrorKind::Damaged,
         };
         Error::new(kind, error.to_string())
     }

@@ -271,7 +271,17 @@ fn file_name(id: u64) -> String {
 /// Opens a segment that a manifest lists.
 pub(crate) fn open_segment(disk: &Arc<dyn Disk>, dir: &Path, meta: SegmentMeta) -> Result<Segment> {
     let path = dir.join(&meta.file);
-    let bytes = disk.map(&path).map_err(|e| Error::io(format_args!("open {}", path.display()), &e))?;
+    let bytes = disk.map(&path).map_err(|e| listed_file_error(&path, &e))?;
     let reader = Reader::open(&path.display().to_string(), bytes)?;
     Ok(Segment::new(meta, reader, path, Arc::clone(disk)))
+}
+
+/// Why a file that a manifest lists cannot be opened: one that is gone is damage, not a failing medium.
+pub(crate) fn listed_file_error(path: &Path, error: &std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::new(ErrorKind::Damaged, format!("{}: the manifest lists it, but it is not there", path.display()))
+        }
+        _ => Error::io(format_args!("open {}", path.display()), error),
+    }
 }

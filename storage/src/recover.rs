@@ -13,7 +13,7 @@ use wattline_format::manifest::State;
 use wattline_model::{Batch, Seqno, ShardId};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::flush::{checkpoint_name, open_segment};
+use crate::flush::{checkpoint_name, listed_file_error, open_segment};
 use crate::log::{Log, LogFile, file_name, first_of};
 use crate::manifest::{Manifest, is_manifest};
 use crate::memtable::{Memtable, MemtableWriter};
@@ -76,7 +76,7 @@ pub(crate) fn open(
 
 fn read_checkpoint(world: &World, dir: &Path, seqno: u64) -> Result<Vec<checkpoint::ModelLatest>> {
     let path = dir.join(checkpoint_name(seqno));
-    let bytes = world.disk.map(&path).map_err(|e| Error::io(format_args!("open {}", path.display()), &e))?;
+    let bytes = world.disk.map(&path).map_err(|e| listed_file_error(&path, &e))?;
     Ok(checkpoint::decode(&path.display().to_string(), &bytes)?.2)
 }
 

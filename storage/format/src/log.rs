@@ -223,7 +223,8 @@ impl<'a> Reader<'a> {
     #[expect(clippy::should_implement_trait, reason = "a step is not an item: it can be an error and go on")]
     pub fn next(&mut self) -> Result<Step, Error> {
         if self.is_stub() {
-            let what = format!("expected a sound header of {HEADER_BYTES} bytes, found {} bytes", self.bytes.len());
+            let what =
+                format!("expected a sound header of {HEADER_BYTES} bytes, found {} bytes", self.bytes.len());
             return Ok(Step::Torn { valid_len: 0, what });
         }
         if self.at == self.bytes.len() {
