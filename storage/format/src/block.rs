@@ -4,9 +4,11 @@
 //! values it is given and picks; each decoder needs nothing but the bytes and the counts. Does not own: which values
 //! make a block, and where blocks lie (`segment`).
 
+pub(crate) mod bitpack;
 pub(crate) mod bools;
 pub(crate) mod floats;
 pub(crate) mod ints;
+pub(crate) mod patched;
 pub(crate) mod presence;
 pub(crate) mod quality;
 pub(crate) mod texts;

@@ -1,23 +1,122 @@
 //! Integers of a block.
 //!
-//! Owns: the codecs for lists of `i64`; arithmetic wraps, so every list of every value comes back.
+//! Owns: the codecs for lists of `i64`; arithmetic wraps, so every list of every value comes back. Does not own: how
+//! small numbers are packed (`patched`).
 
+use super::patched::{self, Widths};
 use crate::error::Error;
-use crate::varint::{Input, put_i64s, put_zigzag};
+use crate::varint::{Input, put_zigzag, unzigzag, zigzag};
 
 const CODEC_CONSTANT: u8 = 0;
-const CODEC_RAW: u8 = 1;
+const CODEC_RUNS: u8 = 1;
+/// Differences: the two low bits tell how many times the values were subtracted from each other.
+const CODEC_PLAIN: u8 = 4;
+const CODEC_DELTA: u8 = 5;
+const CODEC_DELTA_DELTA: u8 = 6;
+/// Added to a difference codec: numbers lie on both sides of the base, zigzagged, rather than all above it.
+const AROUND: u8 = 4;
+
+/// Runs must be this long on average for run lengths to be tried.
+const RUN_LENGTH_MIN: usize = 4;
 
 /// Appends `values`; the decoder must be told how many.
 pub(crate) fn encode(out: &mut Vec<u8>, values: &[i64]) {
-    let Some((&first, rest)) = values.split_first() else { return };
-    if rest.iter().all(|&v| v == first) {
+    let Some(&first) = values.first() else { return };
+    let changes = values.windows(2).filter(|w| w[0] != w[1]).count();
+    if changes == 0 {
         out.push(CODEC_CONSTANT);
         put_zigzag(out, first);
-    } else {
-        out.push(CODEC_RAW);
-        put_i64s(out, values);
+        return;
     }
+    let start = out.len();
+    encode_differences(out, values);
+    if (changes + 1) * RUN_LENGTH_MIN <= values.len() {
+        let mut runs = Vec::new();
+        encode_runs(&mut runs, values, changes + 1);
+        if runs.len() < out.len() - start {
+            out.truncate(start);
+            out.extend_from_slice(&runs);
+        }
+    }
+}
+
+/// The values of runs, then their lengths less one.
+fn encode_runs(out: &mut Vec<u8>, values: &[i64], runs: usize) {
+    let mut firsts = Vec::with_capacity(runs);
+    let mut lengths = Vec::with_capacity(runs);
+    for run in values.chunk_by(|a, b| a == b) {
+        firsts.push(run[0]);
+        lengths.push(run.len() as i64 - 1);
+    }
+    out.push(CODEC_RUNS);
+    put_zigzag(out, runs as i64);
+    encode_differences(out, &firsts);
+    encode_differences(out, &lengths);
+}
+
+/// A list of differences, the base they are measured from, and how that packs.
+struct Plan {
+    base: i64,
+    around: bool,
+    width: u32,
+    bytes: usize,
+}
+
+impl Plan {
+    fn of(differences: &[i64]) -> Plan {
+        let min = differences.iter().copied().min().unwrap_or(0);
+        let (width, bytes) = Widths::of(differences.iter().map(|&d| above(d, min))).best();
+        let from_min = Plan { base: min, around: false, width, bytes };
+        // The middle of three samples: near the middle of the list where most are alike.
+        let n = differences.len();
+        let mut three = [0, n / 2, n.saturating_sub(1)].map(|i| differences.get(i).copied().unwrap_or(0));
+        three.sort_unstable();
+        let base = three[1];
+        let (width, bytes) = Widths::of(differences.iter().map(|&d| around(d, base))).best();
+        if bytes < from_min.bytes { Plan { base, around: true, width, bytes } } else { from_min }
+    }
+
+    fn put(&self, out: &mut Vec<u8>, differences: &[i64]) {
+        put_zigzag(out, self.base);
+        let (base, values) = (self.base, differences.iter());
+        if self.around {
+            patched::encode(out, values.map(|&d| around(d, base)), self.width);
+        } else {
+            patched::encode(out, values.map(|&d| above(d, base)), self.width);
+        }
+    }
+}
+
+fn above(d: i64, base: i64) -> u64 {
+    d.wrapping_sub(base) as u64
+}
+
+fn around(d: i64, base: i64) -> u64 {
+    zigzag(d.wrapping_sub(base))
+}
+
+fn encode_differences(out: &mut Vec<u8>, values: &[i64]) {
+    let plain = Plan::of(values);
+    let once = differences(values);
+    let delta = Plan::of(&once);
+    let twice = differences(&once);
+    let delta_delta = Plan::of(&twice);
+    let plans =
+        [(CODEC_PLAIN, plain, values), (CODEC_DELTA, delta, &once), (CODEC_DELTA_DELTA, delta_delta, &twice)];
+    let best = plans.iter().min_by_key(|(codec, plan, _)| plan.bytes + 4 * usize::from(*codec - CODEC_PLAIN));
+    let (codec, plan, list) = best.expect("there are three");
+    out.push(codec + if plan.around { AROUND } else { 0 });
+    if *codec >= CODEC_DELTA {
+        put_zigzag(out, values.first().copied().unwrap_or(0));
+    }
+    if *codec >= CODEC_DELTA_DELTA {
+        put_zigzag(out, once.first().copied().unwrap_or(0));
+    }
+    plan.put(out, list);
+}
+
+fn differences(values: &[i64]) -> Vec<i64> {
+    values.windows(2).map(|w| w[1].wrapping_sub(w[0])).collect()
 }
 
 /// Reads `count` values.
@@ -27,7 +126,67 @@ pub(crate) fn decode(input: &mut Input<'_>, count: usize) -> Result<Vec<i64>, Er
     }
     match input.u8()? {
         CODEC_CONSTANT => Ok(vec![input.zigzag()?; count]),
-        CODEC_RAW => input.i64s(count),
-        codec => Err(input.unknown("codec of integers", codec)),
+        CODEC_RUNS => decode_runs(input, count),
+        codec => decode_differences(input, codec, count),
     }
 }
+
+fn decode_runs(input: &mut Input<'_>, count: usize) -> Result<Vec<i64>, Error> {
+    let runs = input.zigzag()?;
+    let runs = usize::try_from(runs).ok().filter(|runs| (1..=count).contains(runs));
+    let runs = runs.ok_or_else(|| input.damaged(&format!("1 to {count} runs"), "others"))?;
+    // Runs are never runs of runs, so this does not recurse.
+    let codec = input.u8()?;
+    let firsts = decode_differences(input, codec, runs)?;
+    let codec = input.u8()?;
+    let lengths = decode_differences(input, codec, runs)?;
+    let mut values = Vec::with_capacity(count);
+    for (first, length) in firsts.into_iter().zip(lengths) {
+        let end = usize::try_from(length).ok().and_then(|l| l.checked_add(values.len() + 1));
+        let end = end.filter(|&end| end <= count);
+        values.resize(end.ok_or_else(|| input.damaged(&format!("runs of {count} values"), length))?, first);
+    }
+    if values.len() != count {
+        return Err(input.damaged(&format!("runs of {count} values"), values.len()));
+    }
+    Ok(values)
+}
+
+fn decode_differences(input: &mut Input<'_>, codec: u8, count: usize) -> Result<Vec<i64>, Error> {
+    let (order, is_around) = match codec {
+        CODEC_PLAIN..=CODEC_DELTA_DELTA => (codec - CODEC_PLAIN, false),
+        8..=10 => (codec - CODEC_PLAIN - AROUND, true),
+        _ => return Err(input.unknown("codec of integers", codec)),
+    };
+    let first = if order >= 1 { input.zigzag()? } else { 0 };
+    let slope = if order >= 2 { input.zigzag()? } else { 0 };
+    let base = input.zigzag()?;
+    let packed = patched::decode(input, count.saturating_sub(usize::from(order)))?;
+    // The bits of a list are reinterpreted in place: all three steps reuse its memory.
+    let mut list: Vec<i64> = if is_around {
+        packed.into_iter().map(|v| unzigzag(v).wrapping_add(base)).collect()
+    } else {
+        packed.into_iter().map(|v| (v as i64).wrapping_add(base)).collect()
+    };
+    if order == 2 && count >= 2 {
+        sum_up(&mut list, slope);
+    }
+    if order >= 1 {
+        sum_up(&mut list, first);
+    }
+    Ok(list)
+}
+
+/// From differences to values: `first` goes in front.
+fn sum_up(list: &mut Vec<i64>, first: i64) {
+    let mut value = first;
+    for slot in list.iter_mut() {
+        let difference = *slot;
+        *slot = value;
+        value = value.wrapping_add(difference);
+    }
+    list.push(value);
+}
+
+#[cfg(test)]
+mod tests;

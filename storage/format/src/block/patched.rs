@@ -1,0 +1,85 @@
+//! Unsigned numbers, most of them small: bit-packed at a width that fits most, with a list of the bits that the
+//! others have above it.
+//!
+//! Owns: choosing the width, and the layout of the list. Does not own: making numbers small (`ints`).
+
+use super::bitpack;
+use crate::error::Error;
+use crate::varint::{Input, put_varint};
+
+/// How many of the numbers need how many bits.
+#[derive(Debug)]
+pub(crate) struct Widths {
+    counts: [u32; 65],
+}
+
+impl Widths {
+    /// Counts `values`.
+    pub(crate) fn of(values: impl Iterator<Item = u64>) -> Widths {
+        let mut counts = [0; 65];
+        for value in values {
+            counts[(u64::BITS - value.leading_zeros()) as usize] += 1;
+        }
+        Widths { counts }
+    }
+
+    /// The width that takes least, and about how many bytes that is.
+    pub(crate) fn best(&self) -> (u32, usize) {
+        let count: usize = self.counts.iter().map(|&c| c as usize).sum();
+        let mut best = (64, usize::MAX);
+        // The best width is that of some value: between two of them only the packed part grows.
+        for width in (0..65).filter(|&w| self.counts[w] > 0 || w == 0) {
+            let packed = bitpack::width_of(u64::MAX.checked_shr(64 - width as u32).unwrap_or(0));
+            let mut bytes = 2 + bitpack::packed_bytes(count, packed);
+            for bits in packed as usize + 1..65 {
+                // One byte or two for the place, the rest for the bits above.
+                bytes += self.counts[bits] as usize * (2 + (bits - packed as usize).div_ceil(7));
+            }
+            if bytes < best.1 {
+                best = (packed, bytes);
+            }
+        }
+        best
+    }
+}
+
+/// Appends `values` at `width` bits.
+pub(crate) fn encode(out: &mut Vec<u8>, values: impl Iterator<Item = u64> + Clone, width: u32) {
+    out.push(width as u8);
+    let above = |v: u64| v.checked_shr(width).unwrap_or(0);
+    put_varint(out, values.clone().filter(|&v| above(v) > 0).count() as u64);
+    let mut next = 0;
+    for (i, value) in values.clone().enumerate().filter(|&(_, v)| above(v) > 0) {
+        put_varint(out, (i - next) as u64);
+        put_varint(out, above(value));
+        next = i + 1;
+    }
+    bitpack::pack(out, values, width);
+}
+
+/// Reads `count` values.
+pub(crate) fn decode(input: &mut Input<'_>, count: usize) -> Result<Vec<u64>, Error> {
+    let width = u32::from(input.u8()?);
+    let patches = input.count("patches", count)?;
+    if patches == 0 {
+        return bitpack::unpack(input, count, width);
+    }
+    if width >= 64 {
+        return Err(input.damaged("no patches above 64 bits", patches));
+    }
+    let mut list = Vec::with_capacity(patches);
+    let mut next = 0_usize;
+    for _ in 0..patches {
+        let place = next.saturating_add(input.count("values", count)?);
+        list.push((place, input.varint()? << width));
+        next = place.saturating_add(1);
+    }
+    let mut values = bitpack::unpack(input, count, width)?;
+    for (place, bits) in list {
+        match values.get_mut(place) {
+            Some(value) => *value |= bits,
+            None => return Err(input.damaged(&format!("a place below {count}"), place)),
+        }
+    }
+    Ok(values)
+}
