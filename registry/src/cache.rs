@@ -3,7 +3,7 @@
 //! Owns: the maps that answer lookups and the edits that change them. Does not own: durability (an edit is applied
 //! only after the transaction that made it was committed) or rules.
 //!
-//! Cost: a million devices take about 360 MB, of which the maps are 60. Device keys are looked up in tables of
+//! Cost: a million devices take about 390 MB (measured by `examples/million.rs`). Device keys are looked up in tables of
 //! pointers, hashed by borrowed text, so that a lookup allocates nothing. Hashes are seeded at random: keys come from
 //! outside.
 

@@ -3,7 +3,7 @@
 //! Owns: creating, enabling and activating devices, and their rows. Does not own: whether one is online (`server`).
 //!
 //! Texts are `Arc<str>`: a product's devices share its key and mostly their time zone, and a device without a name of
-//! its own shares its key as name. A million devices take about 360 MB.
+//! its own shares its key as name. A million devices take about 390 MB.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind};
 use crate::secret::random_key;
 use crate::{Registry, Secret, check, number};
 
-/// Devices of one registry: at some 360 bytes each, what a large server's memory holds beside its work.
+/// Devices of one registry: at some 400 bytes each, what a large server's memory holds beside its work.
 pub const DEVICES_MAX: usize = 20_000_000;
 
 /// Devices of one call to [`Registry::create_devices`]: one transaction must not hold up others for long.

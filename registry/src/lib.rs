@@ -144,6 +144,8 @@ fn recover(path: &Path) -> Result<(Connection, Cache), Error> {
     models::load(&connection, &mut cache)?;
     products::load(&connection, &mut cache)?;
     devices::load(&connection, &mut cache)?;
+    // Reading everything has filled the page cache; what is cached here is not read from there again.
+    connection.execute_batch("PRAGMA shrink_memory").map_err(|e| Error::sqlite("open", e))?;
     Ok((connection, cache))
 }
 

@@ -16,6 +16,10 @@ const APPLICATION_ID: i32 = 0x5754_4C52;
 /// How long opening waits for another process to let go of the file: a server that is being replaced.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Room for pages: generated asset keys touch their index everywhere, and SQLite's 2 MiB hold only 50,000 of them.
+/// Taken only where a registry is that large.
+const PAGE_CACHE_KIB: i64 = 32 * 1_024;
+
 /// Migrations in order; `MIGRATIONS[i]` leads from version `i` to `i + 1`. Shipped ones are frozen.
 const MIGRATIONS: &[&str] = &[V1];
 
@@ -126,6 +130,8 @@ fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // Kibibytes, negative by SQLite's convention.
+    connection.pragma_update(None, "cache_size", -PAGE_CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }
