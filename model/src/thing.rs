@@ -152,7 +152,14 @@ impl Model {
     ///
     /// # Panics
     /// Where they are not: the registry that numbers them is broken.
-    pub fn new(id: ModelId, org: OrgId, key: String, path: String, points: Vec<Point>, version: u64) -> Model {
+    pub fn new(
+        id: ModelId,
+        org: OrgId,
+        key: String,
+        path: String,
+        points: Vec<Point>,
+        version: u64,
+    ) -> Model {
         for (i, point) in points.iter().enumerate() {
             assert_eq!(point.id.0 as usize, i, "points of model {key} are not numbered densely");
         }

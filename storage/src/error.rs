@@ -78,7 +78,9 @@ impl From<format::Error> for Error {
     fn from(error: format::Error) -> Error {
         // Only decoders fail, so a limit that is passed was passed by the bytes of a file.
         let kind = match error.kind() {
-            format::ErrorKind::Damaged | format::ErrorKind::Unsupported | format::ErrorKind::Limit => ErrorKind::Damaged,
+            format::ErrorKind::Damaged | format::ErrorKind::Unsupported | format::ErrorKind::Limit => {
+                ErrorKind::Damaged
+            }
         };
         Error::new(kind, error.to_string())
     }

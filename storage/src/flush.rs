@@ -72,7 +72,10 @@ fn write_segments(
             let run = table.run(i, TimeRange::ALL);
             split(&run, shard.partition_micros, |partition, part| {
                 if !files.contains_key(&partition) {
-                    files.insert(partition, SegmentFile::create(shard, partition, 0, first, last, Depth::Hot)?);
+                    files.insert(
+                        partition,
+                        SegmentFile::create(shard, partition, 0, first, last, Depth::Hot)?,
+                    );
                 }
                 let file = files.get_mut(&partition).expect("inserted just now");
                 file.push(view.model(), table.asset(i), part)
@@ -154,9 +157,8 @@ pub(crate) fn record(
 fn remove_superfluous(shard: &Shard, flushed: Seqno) {
     let mut names = shard.log.lock().take_flushed(flushed);
     if let Ok(all) = shard.world.disk.list(&shard.dir) {
-        names.extend(
-            all.into_iter().filter(|n| n.starts_with("latest-") && *n != checkpoint_name(flushed.0)),
-        );
+        names
+            .extend(all.into_iter().filter(|n| n.starts_with("latest-") && *n != checkpoint_name(flushed.0)));
     }
     for name in names {
         if let Err(error) = shard.world.disk.remove(&shard.dir.join(&name)) {
@@ -166,7 +168,11 @@ fn remove_superfluous(shard: &Shard, flushed: Seqno) {
 }
 
 fn sync_dir(shard: &Shard) -> Result<()> {
-    shard.world.disk.sync_dir(&shard.dir).map_err(|e| Error::io(format_args!("sync {}", shard.dir.display()), &e))
+    shard
+        .world
+        .disk
+        .sync_dir(&shard.dir)
+        .map_err(|e| Error::io(format_args!("sync {}", shard.dir.display()), &e))
 }
 
 /// A segment file being written. Removed when it is dropped unfinished.
@@ -279,9 +285,10 @@ pub(crate) fn open_segment(disk: &Arc<dyn Disk>, dir: &Path, meta: SegmentMeta) 
 /// Why a file that a manifest lists cannot be opened: one that is gone is damage, not a failing medium.
 pub(crate) fn listed_file_error(path: &Path, error: &std::io::Error) -> Error {
     match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::new(ErrorKind::Damaged, format!("{}: the manifest lists it, but it is not there", path.display()))
-        }
+        std::io::ErrorKind::NotFound => Error::new(
+            ErrorKind::Damaged,
+            format!("{}: the manifest lists it, but it is not there", path.display()),
+        ),
         _ => Error::io(format_args!("open {}", path.display()), error),
     }
 }

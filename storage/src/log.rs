@@ -69,7 +69,10 @@ impl Log {
         }
         // After a failed sync nobody knows what the medium holds: only a restart, which reads it, can tell.
         self.file.sync().map_err(|e| {
-            Error::new(ErrorKind::Io, format!("sync {}: {e}; writes stop until the store is reopened", self.path.display()))
+            Error::new(
+                ErrorKind::Io,
+                format!("sync {}: {e}; writes stop until the store is reopened", self.path.display()),
+            )
         })?;
         if let Some(last) = self.files.last_mut() {
             last.bytes = self.file.len();
@@ -82,15 +85,18 @@ impl Log {
         if error.kind() != ErrorKind::Full {
             return error;
         }
-        let reopened =
-            self.disk.truncate(&self.path, len).and_then(|()| self.disk.append(&self.path));
+        let reopened = self.disk.truncate(&self.path, len).and_then(|()| self.disk.append(&self.path));
         match reopened {
             Ok(file) if file.len() == len => {
                 self.file = file;
                 error
             }
-            Ok(_) => Error::new(ErrorKind::Io, format!("{error}; and the file did not shrink back to {len} bytes")),
-            Err(second) => Error::new(ErrorKind::Io, format!("{error}; and cutting the file back failed: {second}")),
+            Ok(_) => {
+                Error::new(ErrorKind::Io, format!("{error}; and the file did not shrink back to {len} bytes"))
+            }
+            Err(second) => {
+                Error::new(ErrorKind::Io, format!("{error}; and cutting the file back failed: {second}"))
+            }
         }
     }
 

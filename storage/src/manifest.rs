@@ -65,8 +65,15 @@ impl Manifest {
             tracing::warn!(file = %path.display(), torn, "the last edit of the manifest was cut off; it was never acknowledged");
         }
         let (file, start_bytes) = write_start(&*disk, dir, generation + 1, &decoded.state)?;
-        let manifest =
-            Manifest { disk, dir: dir.to_owned(), generation: generation + 1, file, start_bytes, state: decoded.state, failed: None };
+        let manifest = Manifest {
+            disk,
+            dir: dir.to_owned(),
+            generation: generation + 1,
+            file,
+            start_bytes,
+            state: decoded.state,
+            failed: None,
+        };
         manifest.remove_old(&names);
         Ok(manifest)
     }
@@ -109,7 +116,8 @@ impl Manifest {
             let error = Error::io(format_args!("append to {}", path.display()), &error);
             if error.kind() == ErrorKind::Full {
                 let cut = self.disk.truncate(&path, before).and_then(|()| self.disk.append(&path));
-                self.file = cut.map_err(|e| Error::new(ErrorKind::Io, format!("cut back {}: {e}", path.display())))?;
+                self.file =
+                    cut.map_err(|e| Error::new(ErrorKind::Io, format!("cut back {}: {e}", path.display())))?;
             }
             return Err(error);
         }
@@ -129,7 +137,12 @@ impl Manifest {
 }
 
 /// Writes a manifest that begins with `state`, under a name it gets only when it is complete.
-fn write_start(disk: &dyn Disk, dir: &Path, generation: u64, state: &State) -> Result<(Box<dyn WriteFile>, u64)> {
+fn write_start(
+    disk: &dyn Disk,
+    dir: &Path,
+    generation: u64,
+    state: &State,
+) -> Result<(Box<dyn WriteFile>, u64)> {
     let path = dir.join(file_name(generation));
     let temporary = path.with_extension("tmp");
     let bytes = encode_start(state);

@@ -106,7 +106,10 @@ fn read_logs(world: &World, dir: &Path, state: &State) -> Result<Logs> {
         if first > expected {
             return Err(Error::new(
                 ErrorKind::Damaged,
-                format!("{}: {name} begins at {first}, but batches from {expected} on are missing", dir.display()),
+                format!(
+                    "{}: {name} begins at {first}, but batches from {expected} on are missing",
+                    dir.display()
+                ),
             ));
         }
         let (end, len) = settle(world, dir, &name, state, first, is_last)?;
@@ -136,7 +139,10 @@ fn settle(
     let mut reader = Reader::open(&shown, &bytes)?;
     let header = reader.header();
     if !reader.is_stub() && (header.store, header.shard, header.first) != (state.store, state.shard, first) {
-        return Err(Error::new(ErrorKind::Damaged, format!("{shown}: the header belongs to another log file")));
+        return Err(Error::new(
+            ErrorKind::Damaged,
+            format!("{shown}: the header belongs to another log file"),
+        ));
     }
     let mut next = first;
     loop {
@@ -153,7 +159,12 @@ fn settle(
                         format!("{shown}: {what}, though a later file of the log follows"),
                     ));
                 }
-                tracing::warn!(file = shown, valid_len, what, "the end of the log was cut off; it was never acknowledged");
+                tracing::warn!(
+                    file = shown,
+                    valid_len,
+                    what,
+                    "the end of the log was cut off; it was never acknowledged"
+                );
                 world.disk.truncate(&path, valid_len).map_err(io)?;
                 sync(world, &path)?;
                 return Ok((next, valid_len));

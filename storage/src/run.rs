@@ -22,13 +22,16 @@ impl Run {
         if from == 0 && to == self.rows() {
             return self.clone();
         }
-        let columns = self.columns.iter().filter_map(|c| slice_column(c, from as u32, to as u32, from as u32));
+        let columns =
+            self.columns.iter().filter_map(|c| slice_column(c, from as u32, to as u32, from as u32));
         Run { times: self.times[from..to].to_vec(), columns: columns.collect() }
     }
 
     /// Appends a run that begins after this one ends.
     pub(crate) fn extend(&mut self, later: Run) {
-        debug_assert!(self.times.last() < later.times.first() || later.times.is_empty() || self.times.is_empty());
+        debug_assert!(
+            self.times.last() < later.times.first() || later.times.is_empty() || self.times.is_empty()
+        );
         if self.times.is_empty() {
             *self = later;
             return;
@@ -131,22 +134,50 @@ fn extend_column(mine: &mut Column, base: u32, later: &Column, later_rows: u32) 
 
 /// Merges runs of one asset, oldest first, into one. Where two have a value for the same point and time, the one
 /// from the later run stays (promise 2: the write acknowledged last wins).
+///
+/// The axis of time is cut wherever a run begins or ends. Between two cuts either one run has rows, and they are
+/// taken as they are, or several have, and those rows are merged one by one: late data costs what it touches.
 pub(crate) fn merge(mut runs: Vec<Run>) -> Run {
     runs.retain(|run| run.rows() > 0);
     if runs.len() < 2 {
         return runs.pop().unwrap_or_default();
     }
-    if runs.windows(2).all(|w| w[0].times.last() < w[1].times.first()) {
-        let mut runs = runs.into_iter();
-        let mut first = runs.next().unwrap_or_default();
-        runs.for_each(|run| first.extend(run));
-        return first;
+    let mut cuts: Vec<i64> = runs.iter().flat_map(|r| [r.times[0], r.times[r.rows() - 1] + 1]).collect();
+    cuts.sort_unstable();
+    cuts.dedup();
+    let mut next = vec![0; runs.len()];
+    let mut merged = Run::default();
+    let mut overlap: Vec<Run> = Vec::new();
+    for &cut in &cuts[1..] {
+        let mut parts = Vec::new();
+        for (run, from) in runs.iter_mut().zip(&mut next) {
+            let to = *from + run.times[*from..].partition_point(|&t| t < cut);
+            if to > *from {
+                let whole = *from == 0 && to == run.rows();
+                parts.push(if whole { std::mem::take(run) } else { run.slice(*from, to) });
+                *from = if whole { 0 } else { to };
+            }
+        }
+        match parts.len() {
+            0 => {}
+            1 => merged.extend(parts.remove(0)),
+            _ => {
+                overlap.append(&mut parts);
+                merged.extend(merge_overlapping(&overlap));
+                overlap.clear();
+            }
+        }
     }
-    let (times, places) = merge_times(&runs);
+    merged
+}
+
+/// Merges runs row by row.
+fn merge_overlapping(runs: &[Run]) -> Run {
+    let (times, places) = merge_times(runs);
     let mut points: Vec<PointId> = runs.iter().flat_map(|r| r.columns.iter().map(|c| c.point)).collect();
     points.sort_unstable();
     points.dedup();
-    let columns = points.into_iter().map(|point| merge_column(point, &runs, &places, times.len())).collect();
+    let columns = points.into_iter().map(|point| merge_column(point, runs, &places, times.len())).collect();
     Run { times, columns }
 }
 
@@ -174,10 +205,11 @@ fn merge_times(runs: &[Run]) -> (Vec<i64>, Vec<Vec<u32>>) {
     (times, places)
 }
 
-const NONE: u32 = u32::MAX;
+/// A column with at least one value in this many rows is merged by scattering, a sparser one by sorting.
+const SCATTER_SHARE: usize = 8;
 
-fn merge_column(point: PointId, runs: &[Run], places: &[Vec<u32>], rows: usize) -> Column {
-    // For each value: (row, run, value index), newest of a row kept.
+/// For each row that has a value: (row, run, number of the value), rows ascending, the latest run's value.
+fn winners(point: PointId, runs: &[Run], places: &[Vec<u32>], rows: usize) -> Vec<(u32, u32, u32)> {
     let mut entries: Vec<(u32, u32, u32)> = Vec::new();
     for (r, run) in runs.iter().enumerate() {
         if let Some(column) = run.columns.iter().find(|c| c.point == point) {
@@ -186,15 +218,27 @@ fn merge_column(point: PointId, runs: &[Run], places: &[Vec<u32>], rows: usize) 
             );
         }
     }
+    if entries.len() * SCATTER_SHARE >= rows {
+        let mut at: Vec<Option<(u32, u32)>> = vec![None; rows];
+        entries.iter().for_each(|&(row, run, i)| at[row as usize] = Some((run, i)));
+        entries.clear();
+        entries.extend(at.iter().enumerate().filter_map(|(row, w)| w.map(|(run, i)| (row as u32, run, i))));
+        return entries;
+    }
     entries.sort_unstable();
     let mut kept = 0;
     for i in 0..entries.len() {
-        if entries.get(i + 1).map_or(NONE, |next| next.0) != entries[i].0 {
+        if entries.get(i + 1).is_none_or(|next| next.0 != entries[i].0) {
             entries[kept] = entries[i];
             kept += 1;
         }
     }
     entries.truncate(kept);
+    entries
+}
+
+fn merge_column(point: PointId, runs: &[Run], places: &[Vec<u32>], rows: usize) -> Column {
+    let entries = winners(point, runs, places, rows);
     let columns: Vec<Option<&Column>> =
         runs.iter().map(|run| run.columns.iter().find(|c| c.point == point)).collect();
     let kind = columns.iter().flatten().next().map(|c| c.values.kind()).expect("a run holds the point");

@@ -120,7 +120,16 @@ impl ShardScan {
             assets
         });
         let output = Output::new(&request);
-        ShardScan { request, partition_micros, segments, memtables, wanted, current: None, output, failed: false }
+        ShardScan {
+            request,
+            partition_micros,
+            segments,
+            memtables,
+            wanted,
+            current: None,
+            output,
+            failed: false,
+        }
     }
 
     fn advance(&mut self) -> Result<Option<ScanBatch>> {
@@ -153,10 +162,8 @@ impl ShardScan {
             self.current = None;
             return Ok(false);
         };
-        let inside = TimeRange::new(
-            Timestamp(partition),
-            Timestamp(partition.saturating_add(self.partition_micros)),
-        );
+        let inside =
+            TimeRange::new(Timestamp(partition), Timestamp(partition.saturating_add(self.partition_micros)));
         let range = inside.intersect(self.request.range);
         let mut runs = Vec::with_capacity(sources.len() + work.memtable_runs.len());
         for source in sources {
@@ -376,10 +383,9 @@ impl ScanColumn {
         }
         let (first, last) = match &column.rows {
             Rows::All => (from, to),
-            Rows::Some(rows) => (
-                rows.partition_point(|&r| (r as usize) < from),
-                rows.partition_point(|&r| (r as usize) < to),
-            ),
+            Rows::Some(rows) => {
+                (rows.partition_point(|&r| (r as usize) < from), rows.partition_point(|&r| (r as usize) < to))
+            }
         };
         if column.quality.is_some() && self.quality.is_none() {
             self.quality = Some(vec![Quality::GOOD; before]);
@@ -411,7 +417,14 @@ impl ScanColumn {
         }
     }
 
-    fn append_sparse(&mut self, column: &Column, from: usize, to: usize, values: (usize, usize), before: usize) {
+    fn append_sparse(
+        &mut self,
+        column: &Column,
+        from: usize,
+        to: usize,
+        values: (usize, usize),
+        before: usize,
+    ) {
         let presence = self.presence.get_or_insert_with(|| Presence::filled(before, true));
         let Rows::Some(rows) = &column.rows else { unreachable!("a dense column has a value a row") };
         let mut next = values.0;

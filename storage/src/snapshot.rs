@@ -54,7 +54,13 @@ impl Snapshot {
             if tables.is_empty() && version.overlapping(request.range).next().is_none() {
                 continue;
             }
-            scans.push(ShardScan::new(request.clone(), assets, version, &tables, shard.shard.partition_micros));
+            scans.push(ShardScan::new(
+                request.clone(),
+                assets,
+                version,
+                &tables,
+                shard.shard.partition_micros,
+            ));
         }
         scans
     }

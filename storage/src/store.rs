@@ -372,7 +372,10 @@ fn create_or_count(dir: &Path, settings: &Settings, world: &World) -> Result<Sha
         let manifest = Manifest::open(Arc::clone(&world.disk), &first)?;
         let shards = manifest.state().shards;
         return ShardCount::new(shards).ok_or_else(|| {
-            Error::new(ErrorKind::Damaged, format!("the manifest in {} says {shards} shards", first.display()))
+            Error::new(
+                ErrorKind::Damaged,
+                format!("the manifest in {} says {shards} shards", first.display()),
+            )
         });
     }
     let count = settings.check()?;

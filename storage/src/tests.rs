@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use wattline_env::World;
 use wattline_model::{
-    AssetId, Batch, BatchBuilder, Channel, Kind, ModelId, PointId, ShardCount, Source, TimeRange, Timestamp, Value,
-    ValueRef, Values,
+    AssetId, Batch, BatchBuilder, Channel, Kind, ModelId, PointId, ShardCount, Source, TimeRange, Timestamp,
+    Value, ValueRef, Values,
 };
 
 use crate::{ErrorKind, ScanRequest, Settings, Store};
@@ -46,7 +46,8 @@ fn scan(store: &Store, request: &ScanRequest) -> BTreeMap<(u32, i64), (f64, i64)
         for batch in scan {
             let batch = batch.unwrap();
             assert!(batch.times.len() <= request.batch_rows);
-            let (Values::Float(floats), Values::Int(ints)) = (&batch.columns[0].values, &batch.columns[1].values)
+            let (Values::Float(floats), Values::Int(ints)) =
+                (&batch.columns[0].values, &batch.columns[1].values)
             else {
                 panic!("kinds as asked")
             };
@@ -115,7 +116,10 @@ fn promise_3_the_latest_value_moves_only_forward_and_survives_a_restart() {
             store.write_blocking(batches(store.shards(), [(4, 30, 3.0), (9, 10, 1.0)].into_iter())).unwrap();
         }
         let latest = store.latest(MODEL, AssetId(4), &[PointId(0), PointId(1)]);
-        assert_eq!(latest[0].as_ref().map(|l| (l.time, l.value.clone())), Some((Timestamp(50), Value::Float(5.0))));
+        assert_eq!(
+            latest[0].as_ref().map(|l| (l.time, l.value.clone())),
+            Some((Timestamp(50), Value::Float(5.0)))
+        );
         assert_eq!(latest[1], None);
         let rows = store.latest_rows(MODEL, &[(PointId(2), Kind::Int), (PointId(1), Kind::Bool)]);
         assert_eq!(rows.assets.len(), 2);
@@ -131,7 +135,10 @@ fn a_folder_belongs_to_one_store() {
     let second = Store::open(dir.path(), settings(), World::real()).err().unwrap();
     assert_eq!(second.kind(), ErrorKind::Busy);
     store.close().unwrap();
-    assert_eq!(store.write_blocking(batches(store.shards(), [(1, 1, 1.0)].into_iter())).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(
+        store.write_blocking(batches(store.shards(), [(1, 1, 1.0)].into_iter())).unwrap_err().kind(),
+        ErrorKind::Closed
+    );
     Store::open(dir.path(), settings(), World::real()).unwrap();
 }
 

@@ -67,9 +67,9 @@ impl Version {
 
     /// The segments that may hold samples of `range`.
     pub(crate) fn overlapping(&self, range: TimeRange) -> impl Iterator<Item = &Arc<Segment>> {
-        self.segments.iter().filter(move |s| {
-            range.overlaps_closed(Timestamp(s.meta.first_time), Timestamp(s.meta.last_time))
-        })
+        self.segments
+            .iter()
+            .filter(move |s| range.overlaps_closed(Timestamp(s.meta.first_time), Timestamp(s.meta.last_time)))
     }
 
     pub(crate) fn bytes(&self) -> u64 {

@@ -22,7 +22,8 @@ use crate::version::Segment;
 pub(crate) fn compact_once(shard: &Arc<Shard>) -> Result<bool> {
     let _one_at_a_time = shard.merging.lock();
     let view = shard.view();
-    let candidate = |s: &Arc<Segment>| Candidate { id: s.meta.id, partition: s.meta.partition, level: s.meta.level };
+    let candidate =
+        |s: &Arc<Segment>| Candidate { id: s.meta.id, partition: s.meta.partition, level: s.meta.level };
     let candidates: Vec<Candidate> = view.version.segments.iter().map(candidate).collect();
     let Some(Pick { ids, level }) = pick(&candidates, shard.settings.merge_fanout) else { return Ok(false) };
     let inputs: Vec<Arc<Segment>> =
@@ -44,7 +45,8 @@ fn write_merged(shard: &Arc<Shard>, inputs: &[Arc<Segment>], level: u8) -> Resul
     let first = inputs.iter().map(|s| s.meta.first_seqno).min().unwrap_or_default();
     let last = inputs.iter().map(|s| s.meta.last_seqno).max().unwrap_or_default();
     let mut file = SegmentFile::create(shard, inputs[0].meta.partition, level, first, last, Depth::Deep)?;
-    let mut models: Vec<ModelId> = inputs.iter().flat_map(|s| s.reader.models().collect::<Vec<_>>()).collect();
+    let mut models: Vec<ModelId> =
+        inputs.iter().flat_map(|s| s.reader.models().collect::<Vec<_>>()).collect();
     models.sort_unstable();
     models.dedup();
     for model in models {

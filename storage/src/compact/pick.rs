@@ -66,16 +66,8 @@ mod tests {
                 &[(1, 0, 1), (2, 0, 1), (3, 0, 1), (4, 0, 1), (5, 7, 0), (6, 7, 0), (7, 7, 0), (8, 7, 0)],
                 Some((&[5, 6, 7, 8], 1)),
             ),
-            (
-                "the last level stays",
-                &[(1, 0, 7), (2, 0, 7), (3, 0, 7), (4, 0, 7)],
-                Some((&[1, 2, 3, 4], 7)),
-            ),
-            (
-                "neighbours only",
-                &[(1, 0, 1), (2, 0, 1), (3, 0, 0), (4, 0, 1), (5, 0, 1)],
-                None,
-            ),
+            ("the last level stays", &[(1, 0, 7), (2, 0, 7), (3, 0, 7), (4, 0, 7)], Some((&[1, 2, 3, 4], 7))),
+            ("neighbours only", &[(1, 0, 1), (2, 0, 1), (3, 0, 0), (4, 0, 1), (5, 0, 1)], None),
         ];
         for (name, list, expected) in cases {
             let expected = expected.map(|(ids, level)| Pick { ids: ids.to_vec(), level });

@@ -251,15 +251,27 @@ impl SortedTable {
         let mut begin = 0;
         for &slot in &by_asset {
             let end = begin + counts[slot as usize] as usize;
-            table.place(AssetId(distinct[slot as usize]), &mut order[begin..end], &times_slots, &mut place_of_row);
+            table.place(
+                AssetId(distinct[slot as usize]),
+                &mut order[begin..end],
+                &times_slots,
+                &mut place_of_row,
+            );
             begin = end;
         }
-        table.columns = view.columns(points).into_iter().map(|c| table.sort_column(c, &place_of_row)).collect();
+        table.columns =
+            view.columns(points).into_iter().map(|c| table.sort_column(c, &place_of_row)).collect();
         table
     }
 
     /// Gives the rows of one asset, in order of arrival, their places in order of time.
-    fn place(&mut self, asset: AssetId, rows: &mut [u32], times: &Reader<AtomicU64>, place_of_row: &mut [u32]) {
+    fn place(
+        &mut self,
+        asset: AssetId,
+        rows: &mut [u32],
+        times: &Reader<AtomicU64>,
+        place_of_row: &mut [u32],
+    ) {
         let time_of = |row: u32| times.get(row as usize) as i64;
         if !rows.is_sorted_by_key(|&row| time_of(row)) {
             rows.sort_by_key(|&row| time_of(row));

@@ -1,6 +1,6 @@
 use wattline_model::{
-    AssetId, Batch, BatchBuilder, Channel, ModelId, PointId, Quality, ShardCount, Source, TimeRange, Timestamp,
-    ValueRef, Values,
+    AssetId, Batch, BatchBuilder, Channel, ModelId, PointId, Quality, ShardCount, Source, TimeRange,
+    Timestamp, ValueRef, Values,
 };
 
 use super::*;
@@ -105,11 +105,11 @@ fn texts_come_back() {
 #[test]
 fn sparse_columns_cost_their_values() {
     // 500 points, each row carries one: 10,000 rows and values.
-    let rows: Vec<Batch> = (0..10_000_u32)
-        .map(|i| batch(&[(i % 10, i64::from(i), &[((i * 7) % 500, f64::from(i))])]))
-        .collect();
+    let rows: Vec<Batch> =
+        (0..10_000_u32).map(|i| batch(&[(i % 10, i64::from(i), &[((i * 7) % 500, f64::from(i))])])).collect();
     let (memtable, _writer) = filled(&rows);
-    let dense: Vec<Batch> = (0..10_000_u32).map(|i| batch(&[(i % 10, i64::from(i), &[(0, f64::from(i))])])).collect();
+    let dense: Vec<Batch> =
+        (0..10_000_u32).map(|i| batch(&[(i % 10, i64::from(i), &[(0, f64::from(i))])])).collect();
     let (narrow, _narrow_writer) = filled(&dense);
     let (wide, narrow) = (memtable.bytes(), narrow.bytes());
     assert!(wide < narrow * 2, "wide {wide}, narrow {narrow}");

@@ -50,7 +50,8 @@ impl MemtableWriter {
     /// Inserts a batch; readers see it after [`publish`](Self::publish).
     pub(crate) fn insert(&mut self, seqno: Seqno, batch: &Batch) {
         let memtable = &self.memtable;
-        let writer = self.tables.entry(batch.model).or_insert_with(|| TableWriter::new(memtable, batch.model));
+        let writer =
+            self.tables.entry(batch.model).or_insert_with(|| TableWriter::new(memtable, batch.model));
         let grown = writer.insert(batch);
         memtable.bytes.fetch_add(grown, Ordering::Relaxed);
         memtable.rows.fetch_add(batch.rows(), Ordering::Relaxed);
@@ -160,15 +161,11 @@ impl ColumnWriter {
         match &batch.rows {
             Rows::All => (0..batch.values.len() as u32)
                 .for_each(|row| grown += self.rows.push(&column.rows, base + row)),
-            Rows::Some(rows) => {
-                rows.iter().for_each(|row| grown += self.rows.push(&column.rows, base + row))
-            }
+            Rows::Some(rows) => rows.iter().for_each(|row| grown += self.rows.push(&column.rows, base + row)),
         }
         let first = self.values.len();
         match &batch.values {
-            Values::Float(v) => {
-                v.iter().for_each(|v| grown += self.values.push(&column.values, v.to_bits()))
-            }
+            Values::Float(v) => v.iter().for_each(|v| grown += self.values.push(&column.values, v.to_bits())),
             Values::Int(v) => v.iter().for_each(|v| grown += self.values.push(&column.values, *v as u64)),
             Values::Bool(v) => {
                 v.iter().for_each(|v| grown += self.values.push(&column.values, u64::from(*v)))

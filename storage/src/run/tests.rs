@@ -21,10 +21,8 @@ fn runs_apart_are_joined() {
         run(&[], vec![]),
         run(&[3], vec![floats(0, Rows::All, &[3.0]), floats(1, Rows::All, &[30.0])]),
     ]);
-    let expected = run(
-        &[1, 2, 3],
-        vec![floats(0, Rows::All, &[1.0, 2.0, 3.0]), floats(1, some(&[2]), &[30.0])],
-    );
+    let expected =
+        run(&[1, 2, 3], vec![floats(0, Rows::All, &[1.0, 2.0, 3.0]), floats(1, some(&[2]), &[30.0])]);
     assert_eq!(merged, expected);
 }
 
@@ -64,4 +62,46 @@ fn extending_counts_rows_on() {
     let mut first = run(&[1, 2], vec![floats(0, some(&[1]), &[2.0])]);
     first.extend(run(&[3], vec![floats(0, Rows::All, &[3.0])]));
     assert_eq!(first, run(&[1, 2, 3], vec![floats(0, some(&[1, 2]), &[2.0, 3.0])]));
+}
+
+/// Against a plain map, over random runs with gaps, overlaps and sparse columns.
+#[test]
+fn merging_equals_a_map_that_is_written_in_order() {
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+    type Cells = BTreeMap<(i64, u32), f64>;
+
+    let cell = ((0..40_i64), (0..3_u32), (0..1_000_u32));
+    let write = prop::collection::vec(cell, 0..60);
+    proptest!(ProptestConfig::with_cases(300), |(writes in prop::collection::vec(write, 0..5))| {
+        let mut expected: Cells = BTreeMap::new();
+        let mut runs = Vec::new();
+        for write in &writes {
+            let cells: Cells = write.iter().map(|&(t, p, v)| ((t, p), f64::from(v))).collect();
+            let times: Vec<i64> = cells.keys().map(|k| k.0).collect::<BTreeSet<_>>().into_iter().collect();
+            let columns = (0..3).filter_map(|point| {
+                let found: Vec<(u32, f64)> = times
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(row, t)| cells.get(&(*t, point)).map(|v| (row as u32, *v)))
+                    .collect();
+                let dense = found.len() == times.len();
+                let rows = if dense { Rows::All } else { Rows::Some(found.iter().map(|f| f.0).collect()) };
+                let values: Vec<f64> = found.iter().map(|f| f.1).collect();
+                (!values.is_empty()).then(|| floats(point, rows, &values))
+            });
+            runs.push(Run { columns: columns.collect(), times: times.clone() });
+            expected.extend(cells);
+        }
+        let merged = merge(runs);
+        prop_assert!(merged.times.is_sorted_by(|a, b| a < b));
+        let mut found: Cells = BTreeMap::new();
+        for column in &merged.columns {
+            let Values::Float(values) = &column.values else { panic!("floats went in") };
+            for (row, value) in rows_of(column).zip(values) {
+                found.insert((merged.times[row as usize], column.point.0), *value);
+            }
+        }
+        prop_assert_eq!(found, expected);
+    });
 }
