@@ -8,6 +8,7 @@ pub(crate) mod bitpack;
 pub(crate) mod bools;
 pub(crate) mod floats;
 pub(crate) mod ints;
+pub(crate) mod mapping;
 pub(crate) mod patched;
 pub(crate) mod presence;
 pub(crate) mod quality;

@@ -46,6 +46,16 @@ pub enum Depth {
     Deep,
 }
 
+impl Depth {
+    /// zstd's level: 1 packs as fast as the other encodings, 9 is where the size stops falling by much.
+    fn zstd_level(self) -> i32 {
+        match self {
+            Depth::Hot => 1,
+            Depth::Deep => 9,
+        }
+    }
+}
+
 /// What a segment file begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {

@@ -19,6 +19,9 @@ const AROUND: u8 = 4;
 /// Runs must be this long on average for run lengths to be tried.
 const RUN_LENGTH_MIN: usize = 4;
 
+/// Values the middle of a list is guessed from.
+const MIDDLE_SAMPLES: usize = 9;
+
 /// Appends `values`; the decoder must be told how many.
 pub(crate) fn encode(out: &mut Vec<u8>, values: &[i64]) {
     let Some(&first) = values.first() else { return };
@@ -67,11 +70,7 @@ impl Plan {
         let min = differences.iter().copied().min().unwrap_or(0);
         let (width, bytes) = Widths::of(differences.iter().map(|&d| above(d, min))).best();
         let from_min = Plan { base: min, around: false, width, bytes };
-        // The middle of three samples: near the middle of the list where most are alike.
-        let n = differences.len();
-        let mut three = [0, n / 2, n.saturating_sub(1)].map(|i| differences.get(i).copied().unwrap_or(0));
-        three.sort_unstable();
-        let base = three[1];
+        let base = middle(differences);
         let (width, bytes) = Widths::of(differences.iter().map(|&d| around(d, base))).best();
         if bytes < from_min.bytes { Plan { base, around: true, width, bytes } } else { from_min }
     }
@@ -85,6 +84,17 @@ impl Plan {
             patched::encode(out, values.map(|&d| above(d, base)), self.width);
         }
     }
+}
+
+/// The median of a few values spread over the list: near it most are, whatever the others do.
+fn middle(list: &[i64]) -> i64 {
+    let n = list.len();
+    let mut few: [i64; MIDDLE_SAMPLES] = std::array::from_fn(|i| {
+        let place = (2 * i + 1) * n / (2 * MIDDLE_SAMPLES);
+        list.get(place).copied().unwrap_or(0)
+    });
+    few.sort_unstable();
+    few[MIDDLE_SAMPLES / 2]
 }
 
 fn above(d: i64, base: i64) -> u64 {

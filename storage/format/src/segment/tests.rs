@@ -382,7 +382,7 @@ fn read_all(bytes: Vec<u8>) -> Result<(), crate::Error> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_pushed_comes_back(runs in runs()) {

@@ -339,7 +339,7 @@ fn encode_chunk(out: &mut Vec<u8>, mut chunk: Buffer, depth: Depth) -> ChunkMeta
     }
 }
 
-fn encode_column(column: &Gathered, blocks: &[BlockRows], _depth: Depth) -> Vec<BuiltEntry> {
+fn encode_column(column: &Gathered, blocks: &[BlockRows], depth: Depth) -> Vec<BuiltEntry> {
     let mut entries = Vec::with_capacity(blocks.len());
     let mut start = 0;
     for (i, block) in blocks.iter().enumerate() {
@@ -368,7 +368,7 @@ fn encode_column(column: &Gathered, blocks: &[BlockRows], _depth: Depth) -> Vec<
             Values::Float(v) => floats::encode(&mut payload, v),
             Values::Int(v) => ints::encode(&mut payload, v),
             Values::Bool(v) => bools::encode(&mut payload, v),
-            Values::Text(v) => texts::encode(&mut payload, &v.iter().collect::<Vec<_>>()),
+            Values::Text(v) => texts::encode(&mut payload, &v.iter().collect::<Vec<_>>(), depth.zstd_level()),
         }
         let stats = if count >= STATS_VALUES_MIN { Stats::of(&values, block.rows) } else { None };
         let quality = column.quality.is_some();
