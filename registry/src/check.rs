@@ -14,8 +14,8 @@ use crate::secret::Secret;
 /// Characters of a display name (device protocol: 64, newer pages more).
 pub const NAME_CHARS_MAX: usize = 128;
 
-/// Bytes of a unit; the longest in use (`kg/(m2.s)`-like) are far shorter.
-pub const UNIT_BYTES_MAX: usize = 64;
+/// Characters of a unit; the longest in use (`kg/(m2.s)`-like) are far shorter.
+pub const UNIT_CHARS_MAX: usize = 64;
 
 /// Bytes of a secret: longer ones add nothing to a digest of 256 bits.
 pub const SECRET_BYTES_MAX: usize = 128;

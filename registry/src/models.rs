@@ -324,7 +324,7 @@ fn check_point(item: &str, new: NewPoint) -> Result<Point, Error> {
     let name = if new.name.is_empty() { new.key.clone() } else { new.name };
     check::name(item, &field, &name)?;
     if let Some(unit) = &new.unit {
-        check::printable(item, &format!("{field} unit"), unit, check::UNIT_BYTES_MAX)?;
+        check::printable(item, &format!("{field} unit"), unit, check::UNIT_CHARS_MAX)?;
     }
     let is_number =
         matches!(new.data_type, DataType::Int | DataType::Long | DataType::Float | DataType::Double);
