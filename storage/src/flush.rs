@@ -8,6 +8,7 @@
 //! at the next start.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -71,13 +72,12 @@ fn write_segments(
         for i in 0..table.len() {
             let run = table.run(i, TimeRange::ALL);
             split(&run, shard.partition_micros, |partition, part| {
-                if !files.contains_key(&partition) {
-                    files.insert(
-                        partition,
-                        SegmentFile::create(shard, partition, 0, first, last, Depth::Hot)?,
-                    );
-                }
-                let file = files.get_mut(&partition).expect("inserted just now");
+                let file = match files.entry(partition) {
+                    Entry::Occupied(entry) => entry.into_mut(),
+                    Entry::Vacant(entry) => {
+                        entry.insert(SegmentFile::create(shard, partition, 0, first, last, Depth::Hot)?)
+                    }
+                };
                 file.push(view.model(), table.asset(i), part)
             })?;
         }
@@ -214,7 +214,7 @@ impl SegmentFile {
             .disk
             .create(&path)
             .map_err(|e| Error::io(format_args!("create {}", path.display()), &e))?;
-        let writer = Some(Writer::new(header.clone(), depth));
+        let writer = Some(Writer::new(header, depth));
         let disk = Arc::clone(&shard.world.disk);
         Ok(SegmentFile { disk, path, name, id, header, writer, file: Some(file), buffer: Vec::new() })
     }

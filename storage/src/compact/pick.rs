@@ -45,13 +45,18 @@ const MERGE_MAX: usize = 16;
 mod tests {
     use super::*;
 
-    fn segments(list: &[(u64, i64, u8)]) -> Vec<Candidate> {
+    /// (id, partition, level)
+    type Listed = (u64, i64, u8);
+    /// A name, what there is, and the ids and level picked.
+    type Case = (&'static str, &'static [Listed], Option<(&'static [u64], u8)>);
+
+    fn segments(list: &[Listed]) -> Vec<Candidate> {
         list.iter().map(|&(id, partition, level)| Candidate { id, partition, level }).collect()
     }
 
     #[test]
     fn the_table_of_decisions() {
-        let cases: &[(&str, &[(u64, i64, u8)], Option<(&[u64], u8)>)] = &[
+        let cases: &[Case] = &[
             ("nothing", &[], None),
             ("too few", &[(1, 0, 0), (2, 0, 0), (3, 0, 0)], None),
             ("enough", &[(1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 0)], Some((&[1, 2, 3, 4], 1))),
