@@ -246,7 +246,7 @@ impl<'a> Reader<'a> {
         }
         let batch = batch(&mut input, self.header.shard)?;
         self.at += frame::RECORD_HEAD_BYTES + body.len();
-        self.expected = seqno.next();
+        self.expected = Seqno(seqno.0.saturating_add(1));
         self.group = group;
         Ok(Step::Record { seqno, batch, end: self.at as u64 })
     }
