@@ -88,13 +88,16 @@ fn a_wrong_password_and_an_unknown_device_are_refused() {
     let mut scene = Scene::new();
     let (pk, dk) = (scene.bad.product_key.clone(), scene.bad.device_key.clone());
     let stamp = "1767225600000";
-    let unknown_level = |level| if level == 5 { [0x86, 0x87] } else { [4, 5] };
+    let product = scene.http.get(&format!("/api/v1/products/{pk}?secret=true")).ok();
+    let product_secret = product["productSecret"].as_str().unwrap().to_owned();
+    let refusals = |level| if level == 5 { [0x86, 0x87] } else { [4, 5] };
     for level in [4, 5] {
         for (login, reason) in [
             (login(&pk, &dk, "not the secret", 2, stamp), "signature"),
             (login(&pk, "nobody", &scene.bad.secret, 2, stamp), "unknown_device"),
             (login("no-product", &dk, &scene.bad.secret, 2, stamp), "unknown_device"),
-            (login(&pk, &dk, &scene.bad.secret, 3, stamp), "activation"),
+            (login(&pk, &dk, &scene.bad.secret, 3, stamp), "signature"),
+            (login(&pk, &dk, &product_secret, 3, stamp), "activation"),
         ] {
             let counter =
                 |scene: &Scene| Metrics::read(&scene.http).sum(REFUSED, &format!("reason=\"{reason}\""));
@@ -102,7 +105,7 @@ fn a_wrong_password_and_an_unknown_device_are_refused() {
             let shown = format!("{login:?}");
             let connect = Connect { level, ..Connect::new(login) };
             let answer = Mqtt::connect(scene.server.mqtt, &connect).expect("a CONNACK").expect_err(&shown);
-            assert!(unknown_level(level).contains(&answer), "{shown}: CONNACK {answer}");
+            assert!(refusals(level).contains(&answer), "{shown}: CONNACK {answer}");
             assert_eq!(counter(&scene), before + 1.0, "the counter of {reason} for {shown}");
             scene.others_do_not_notice();
         }

@@ -11,6 +11,7 @@ mod clients;
 mod connections;
 mod crash;
 mod real_data;
+mod registration;
 mod restart;
 mod tls;
 

@@ -1,0 +1,82 @@
+//! Devices that the operator did not create one by one: dynamic activation, and registration by their first login.
+
+use serde_json::json;
+use wattline_tests::admin::{post_json, turbine_model};
+use wattline_tests::mqtt::ANSWER_TIMEOUT;
+use wattline_tests::sign::login;
+use wattline_tests::{Connect, Device, Mqtt, Packet, Server};
+
+use super::{BASE_MS, data_dir, start};
+
+const STAMP: &str = "1767225600000.25";
+
+#[test]
+fn dynamic_activation_tells_a_device_its_secret() {
+    let dir = data_dir();
+    let server = start(dir.path());
+    let http = server.http();
+    http.create_model(&turbine_model("active"));
+    let product =
+        json!({"productKey": "pk", "productName": "p", "modelId": "active", "dynamicActivation": true});
+    let product = http.post_json("/api/v1/products", &product).ok();
+    let device = http.create_device("pk", "dk");
+    assert_eq!(http.get("/api/v1/devices/pk/dk").ok()["active"], false);
+
+    let by_product = login("pk", "dk", product["productSecret"].as_str().unwrap(), 3, STAMP);
+    let mut mqtt =
+        Mqtt::connect(server.mqtt, &Connect::new(by_product)).unwrap().expect("activation is allowed");
+    let info = loop {
+        match mqtt.receive(ANSWER_TIMEOUT).unwrap() {
+            Packet::Publish { topic, payload, .. } => {
+                assert_eq!(topic, "/ext/session/pk/dk/thing/activate/info");
+                break serde_json::from_slice::<serde_json::Value>(&payload).unwrap();
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    };
+    assert_eq!(info["method"], "thing.activate.info");
+    assert_eq!(
+        info["params"],
+        json!({"assetId": device.asset_id, "productKey": "pk", "deviceKey": "dk", "deviceSecret": device.secret})
+    );
+    // This login may do nothing else; the one with the secret it was told may.
+    let message = post_json(1, &json!({"n": 1}), BASE_MS);
+    mqtt.publish_acked(&device.topic("post"), &message).unwrap();
+    assert_eq!(http.sql_number("SELECT count(*) FROM active"), 0.0);
+    let told = info["params"]["deviceSecret"].as_str().unwrap().to_owned();
+    let mut mqtt = Device { secret: told, ..device.clone() }.connect(&server);
+    assert_eq!(mqtt.request(&device.topic("post"), &message).unwrap()["code"], 200);
+    assert_eq!(http.sql_number("SELECT count(*) FROM active"), 1.0);
+    assert_eq!(http.get("/api/v1/devices/pk/dk").ok()["active"], true);
+}
+
+#[test]
+fn unknown_devices_and_points_register_themselves_where_allowed() {
+    let dir = data_dir();
+    let server = Server::start(dir.path(), &["--auto-register-devices", "--auto-register-points"]);
+    let http = server.http();
+    http.create_model(&turbine_model("auto"));
+    let product = http.create_product("pk", "auto");
+    let secret = product["productSecret"].as_str().unwrap();
+    let newcomer = login("pk", "newcomer", secret, 2, STAMP);
+    let mut mqtt = Mqtt::connect(server.mqtt, &Connect::new(newcomer.clone())).unwrap().expect("registered");
+    let made = http.get("/api/v1/devices/pk/newcomer").ok();
+    let topic = "/sys/pk/newcomer/thing/measurepoint/post";
+    mqtt.subscribe(&format!("{topic}_reply")).unwrap();
+    let message =
+        post_json(1, &json!({"p0": 1.5, "gearbox_temp": 61.25, "brake": true, "label": "x"}), BASE_MS);
+    assert_eq!(mqtt.request(topic, &message).unwrap()["code"], 200);
+    let row = http.sql("SELECT asset_id, p0, gearbox_temp, brake, label FROM auto");
+    assert_eq!(row, [[made["assetId"].as_str().unwrap(), "1.5", "61.25", "true", "x"]]);
+
+    // Who does not know the product's secret is not registered.
+    let stranger = login("pk", "stranger", "guess", 2, STAMP);
+    assert!(Mqtt::connect(server.mqtt, &Connect::new(stranger)).unwrap().is_err());
+    assert_eq!(http.get("/api/v1/devices/pk/stranger").status, 404);
+
+    // All of it is still there after a kill.
+    server.kill();
+    let server = start(dir.path());
+    assert_eq!(server.http().sql("SELECT gearbox_temp, brake, label FROM auto"), [["61.25", "true", "x"]]);
+    assert!(Mqtt::connect(server.mqtt, &Connect::new(newcomer)).unwrap().is_ok());
+}
