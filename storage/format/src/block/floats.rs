@@ -6,10 +6,12 @@
 use super::mapping::Mapping;
 use super::{ints, presence};
 use crate::error::Error;
-use crate::varint::Input;
+use crate::varint::{Input, put_varint};
 
 /// Set beside the map: some values are kept aside.
-const HAS_ASIDE: u8 = 1;
+const HAS_ASIDE: u8 = 0b01;
+/// Set beside the map: values lie some units in the last place off what their integers give.
+const HAS_OFFS: u8 = 0b10;
 
 /// Floats as integers.
 #[derive(Debug)]
@@ -22,37 +24,58 @@ pub(crate) struct Mapped {
     places: Vec<u32>,
     /// Their bits.
     bits: Vec<i64>,
+    /// One a value, or none where all are 0: units in the last place to add.
+    offs: Vec<i64>,
 }
 
 impl Mapped {
-    /// `values` by `mapping`.
-    pub(crate) fn of(values: &[f64], mapping: Mapping) -> Mapped {
-        let (mut integers, mut places, mut bits) = (Vec::with_capacity(values.len()), Vec::new(), Vec::new());
-        let mut before = values.iter().find_map(|&v| mapping.integer(v)).unwrap_or(0);
+    /// `values` by `mapping`; where `corrected`, also those that lie a little off it.
+    pub(crate) fn of(values: &[f64], (mapping, corrected): (Mapping, bool)) -> Mapped {
+        let fit = |v: f64| mapping.nearest(v).filter(|&(_, off)| corrected || off == 0);
+        let mut mapped = Mapped {
+            mapping,
+            integers: Vec::with_capacity(values.len()),
+            places: Vec::new(),
+            bits: Vec::new(),
+            offs: Vec::new(),
+        };
+        let mut before = values.iter().find_map(|&v| fit(v)).map_or(0, |(integer, _)| integer);
         for (i, &v) in values.iter().enumerate() {
-            match mapping.integer(v) {
-                Some(integer) => before = integer,
-                None => {
-                    places.push(i as u32);
-                    bits.push(v.to_bits() as i64);
-                }
+            let found = fit(v);
+            if let Some((integer, _)) = found {
+                before = integer;
+            } else {
+                mapped.places.push(i as u32);
+                mapped.bits.push(v.to_bits() as i64);
             }
-            integers.push(before);
+            mapped.integers.push(before);
+            if corrected {
+                mapped.offs.push(found.map_or(0, |(_, off)| off));
+            }
         }
-        Mapped { mapping, integers, places, bits }
+        if mapped.offs.iter().all(|&off| off == 0) {
+            mapped.offs.clear();
+        }
+        mapped
     }
 
-    /// Appends the map and the values kept aside: everything but the integers.
+    /// Whether so many values are kept aside that the map was a bad choice.
+    pub(crate) fn misled(&self) -> bool {
+        self.places.len() * 4 > self.integers.len()
+    }
+
+    /// Appends the map, the values kept aside and the corrections: everything but the integers.
     pub(crate) fn put_head(&self, out: &mut Vec<u8>) {
         self.mapping.put(out);
-        if self.places.is_empty() {
-            out.push(0);
-            return;
+        let aside = if self.places.is_empty() { 0 } else { HAS_ASIDE };
+        let offs = if self.offs.is_empty() { 0 } else { HAS_OFFS };
+        out.push(aside | offs);
+        if aside != 0 {
+            put_varint(out, self.places.len() as u64);
+            presence::encode(out, &self.places, self.integers.len());
+            ints::encode(out, &self.bits);
         }
-        out.push(HAS_ASIDE);
-        ints::encode(out, &[self.places.len() as i64]);
-        presence::encode(out, &self.places, self.integers.len());
-        ints::encode(out, &self.bits);
+        ints::encode(out, &self.offs);
     }
 }
 
@@ -62,27 +85,34 @@ pub(crate) struct Head {
     mapping: Mapping,
     places: Vec<u32>,
     bits: Vec<i64>,
+    offs: Vec<i64>,
 }
 
 impl Head {
     pub(crate) fn get(input: &mut Input<'_>, count: usize) -> Result<Head, Error> {
         let mapping = Mapping::get(input)?;
-        match input.u8()? {
-            0 => return Ok(Head { mapping, places: Vec::new(), bits: Vec::new() }),
-            HAS_ASIDE => {}
-            other => return Err(input.unknown("kind of values kept aside", other)),
+        let flags = input.u8()?;
+        if flags & !(HAS_ASIDE | HAS_OFFS) != 0 {
+            return Err(input.unknown("flags of floats", format!("{flags:#04x}")));
         }
-        let aside = ints::decode(input, 1)?.first().copied().and_then(|n| usize::try_from(n).ok());
-        let aside = aside.filter(|&n| n <= count);
-        let aside = aside.ok_or_else(|| input.damaged(&format!("at most {count} values aside"), "more"))?;
-        let places = presence::decode(input, aside, count)?;
-        let bits = ints::decode(input, aside)?;
-        Ok(Head { mapping, places, bits })
+        let mut head = Head { mapping, places: Vec::new(), bits: Vec::new(), offs: Vec::new() };
+        if flags & HAS_ASIDE != 0 {
+            let aside = input.count("values aside", count)?;
+            head.places = presence::decode(input, aside, count)?;
+            head.bits = ints::decode(input, aside)?;
+        }
+        if flags & HAS_OFFS != 0 {
+            head.offs = ints::decode(input, count)?;
+        }
+        Ok(head)
     }
 
     /// The floats of these integers, those kept aside put back.
     pub(crate) fn floats(&self, integers: Vec<i64>) -> Vec<f64> {
         let mut values = self.mapping.floats(integers);
+        for (value, &off) in values.iter_mut().zip(&self.offs) {
+            *value = f64::from_bits(value.to_bits().wrapping_add_signed(off));
+        }
         for (&place, &bits) in self.places.iter().zip(&self.bits) {
             if let Some(value) = values.get_mut(place as usize) {
                 *value = f64::from_bits(bits as u64);
@@ -98,9 +128,8 @@ pub(crate) fn encode(out: &mut Vec<u8>, values: &[f64]) {
         return;
     }
     let mut mapped = Mapped::of(values, Mapping::choose(values));
-    if mapped.places.len() * 4 > values.len() {
-        // The samples misled: too many aside.
-        mapped = Mapped::of(values, Mapping::Bits);
+    if mapped.misled() {
+        mapped = Mapped::of(values, (Mapping::Bits, false));
     }
     mapped.put_head(out);
     ints::encode(out, &mapped.integers);

@@ -22,6 +22,10 @@ const PLACES_MAX: u8 = 15;
 /// A 32-bit float has nine significant digits at most.
 const PLACES_F32_MAX: u8 = 9;
 
+/// Units in the last place a value may lie off a map and be corrected: what a few roundings on the way here leave,
+/// as in 0.1 + 0.2, or in numbers read by a parser that is fast rather than exact.
+pub(crate) const OFF_MAX: i64 = 15;
+
 /// How many values are looked at to choose a map.
 const SAMPLES: usize = 32;
 
@@ -68,11 +72,12 @@ impl Mapping {
         }
     }
 
-    /// The integer of `v`, or `None` where the map does not fit it.
+    /// The integer of `v` and how many units in the last place `v` lies above what that integer gives back: 0 where
+    /// the map is exact. `None` where the map does not even come near.
     #[inline]
-    pub(crate) fn integer(self, v: f64) -> Option<i64> {
+    pub(crate) fn nearest(self, v: f64) -> Option<(i64, i64)> {
         let (integer, back) = match self {
-            Mapping::Bits => return Some(ordered(v.to_bits() as i64)),
+            Mapping::Bits => return Some((ordered(v.to_bits() as i64), 0)),
             Mapping::Decimal(places) => {
                 let power = POWERS[usize::from(places)];
                 let rounded = round(v * power)?;
@@ -86,7 +91,14 @@ impl Mapping {
             Mapping::BitsF32 => (f32_integer(v)?, f64::from(v as f32)),
             Mapping::PrintedF32(digits) => (f32_integer(v)?, printed(v as f32, digits)),
         };
-        (back.to_bits() == v.to_bits()).then_some(integer)
+        let off = (v.to_bits() as i64).wrapping_sub(back.to_bits() as i64);
+        (-OFF_MAX..=OFF_MAX).contains(&off).then_some((integer, off))
+    }
+
+    /// The integer of `v`, or `None` where the map does not give its very bits back.
+    #[inline]
+    pub(crate) fn integer(self, v: f64) -> Option<i64> {
+        self.nearest(v).filter(|&(_, off)| off == 0).map(|(integer, _)| integer)
     }
 
     /// The floats of these integers.
@@ -107,46 +119,91 @@ impl Mapping {
         }
     }
 
-    /// The map whose integers take the fewest bits, going by a few of `values`.
-    pub(crate) fn choose(values: &[f64]) -> Mapping {
+    /// The map whose integers take the fewest bits, going by a few of `values`, and whether values that lie a few
+    /// units in the last place off it are worth correcting.
+    pub(crate) fn choose(values: &[f64]) -> (Mapping, bool) {
         let step = values.len().div_ceil(SAMPLES).max(1);
         let samples: Vec<f64> = values.iter().copied().step_by(step).collect();
         let mut candidates = vec![Mapping::Bits];
         candidates.extend(places(&samples, PLACES_MAX, Mapping::Decimal));
-        if samples.iter().filter(|&&v| Mapping::BitsF32.integer(v).is_some()).count() * 2 > samples.len() {
+        if samples.iter().filter(|&&v| Mapping::BitsF32.nearest(v).is_some()).count() * 2 > samples.len() {
             candidates.push(Mapping::BitsF32);
             candidates.extend(places(&samples, PLACES_F32_MAX, Mapping::DecimalF32));
         } else {
             candidates.extend((DIGITS_MIN..=DIGITS_MAX).map(Mapping::PrintedF32));
         }
-        let best = candidates.into_iter().min_by_key(|m| m.bits(&samples));
-        best.unwrap_or(Mapping::Bits)
+        let best = candidates.into_iter().map(|m| (m, m.bits(&samples))).min_by_key(|(_, (cost, _))| *cost);
+        best.map_or((Mapping::Bits, false), |(mapping, (_, corrected))| (mapping, corrected))
     }
 
-    /// About how many bits `samples` take by this map, and between equals how long the longest is on its own.
-    fn bits(self, samples: &[f64]) -> (u64, u32) {
-        let (mut min, mut max, mut fit, mut longest) = (i64::MAX, i64::MIN, 0, 0);
-        for integer in samples.iter().filter_map(|&v| self.integer(v)) {
-            (min, max, fit) = (min.min(integer), max.max(integer), fit + 1);
-            longest = longest.max(u64::BITS - integer.unsigned_abs().leading_zeros());
+    /// About how many bits `samples` take by this map, and between equals how long the longest is on its own; and
+    /// whether that is with corrections.
+    fn bits(self, samples: &[f64]) -> ((u64, u32), bool) {
+        let (mut exact, mut near) = (Spread::default(), Spread::default());
+        for (integer, off) in samples.iter().filter_map(|&v| self.nearest(v)) {
+            near.add(integer, off);
+            if off == 0 {
+                exact.add(integer, off);
+            }
         }
-        if fit == 0 {
-            return (u64::MAX, 0);
-        }
-        let range = (max as u64).wrapping_sub(min as u64);
-        // A value aside costs its 64 bits and about two bytes for its place.
-        let aside = (samples.len() as u64 - fit) * 80;
-        let width = u64::from(u64::BITS - range.leading_zeros());
-        (fit * width + aside, longest)
+        let (exact, near) = (exact.bits(samples.len()), near.bits(samples.len()));
+        if near < exact { (near, true) } else { (exact, false) }
     }
 }
 
-/// The numbers of decimal places that some sample needs, as maps.
+/// Samples a map fits.
+#[derive(Default)]
+struct Spread {
+    fit: u64,
+    min: i64,
+    max: i64,
+    longest: u32,
+    off: u64,
+}
+
+impl Spread {
+    fn add(&mut self, integer: i64, off: i64) {
+        let first = self.fit == 0;
+        self.fit += 1;
+        self.min = if first { integer } else { self.min.min(integer) };
+        self.max = if first { integer } else { self.max.max(integer) };
+        self.longest = self.longest.max(bits_of(integer.unsigned_abs()));
+        self.off = self.off.max(off.unsigned_abs());
+    }
+
+    fn bits(&self, samples: usize) -> (u64, u32) {
+        if self.fit == 0 {
+            return (u64::MAX, 0);
+        }
+        let width = bits_of(self.max.wrapping_sub(self.min) as u64);
+        let correction = if self.off == 0 { 0 } else { bits_of(self.off) + 1 };
+        // A value aside costs its 64 bits and about two bytes for its place.
+        let aside = (samples as u64 - self.fit) * 80;
+        (self.fit * u64::from(width + correction) + aside, self.longest)
+    }
+}
+
+fn bits_of(v: u64) -> u32 {
+    u64::BITS - v.leading_zeros()
+}
+
+/// The numbers of decimal places that some sample needs, exactly or nearly, as maps.
 fn places(samples: &[f64], max: u8, map: fn(u8) -> Mapping) -> Vec<Mapping> {
     let mut needed = [false; PLACES_MAX as usize + 1];
     for &v in samples {
-        if let Some(places) = (0..=max).find(|&p| map(p).integer(v).is_some()) {
-            needed[usize::from(places)] = true;
+        let mut near = false;
+        for places in 0..=max {
+            match map(places).nearest(v) {
+                Some((_, 0)) => {
+                    needed[usize::from(places)] = true;
+                    break;
+                }
+                Some(_) if !near => {
+                    needed[usize::from(places)] = true;
+                    near = true;
+                }
+                _ => {}
+            }
         }
     }
     (0..=max).filter(|&p| needed[usize::from(p)]).map(map).collect()
@@ -243,8 +300,10 @@ mod tests {
         }
         for map in maps() {
             for &v in &values {
-                if let Some(i) = map.integer(v) {
-                    assert_eq!(map.floats(vec![i])[0].to_bits(), v.to_bits(), "{v:e} by {map:?}");
+                if let Some((i, off)) = map.nearest(v) {
+                    let back = map.floats(vec![i])[0].to_bits().wrapping_add_signed(off);
+                    assert_eq!(back, v.to_bits(), "{v:e} by {map:?}");
+                    assert_eq!(map.integer(v).is_some(), off == 0);
                 }
             }
         }
@@ -272,13 +331,19 @@ mod tests {
     #[test]
     fn the_choice_suits_the_values() {
         let tenths: Vec<f64> = (0..500).map(|i| f64::from(i % 73) / 10.0).collect();
-        assert_eq!(Mapping::choose(&tenths), Mapping::Decimal(1));
+        assert_eq!(Mapping::choose(&tenths), (Mapping::Decimal(1), false));
         let f32s: Vec<f64> = (0..500).map(|i| f64::from((i % 97) as f32 / 1000.0 + 5.0)).collect();
-        assert!(matches!(Mapping::choose(&f32s), Mapping::DecimalF32(_)), "{:?}", Mapping::choose(&f32s));
+        assert!(
+            matches!(Mapping::choose(&f32s), (Mapping::DecimalF32(_), false)),
+            "{:?}",
+            Mapping::choose(&f32s)
+        );
+        let sums: Vec<f64> = (0..500).map(|i| f64::from(i % 73) * 0.1).collect();
+        assert_eq!(Mapping::choose(&sums), (Mapping::Decimal(1), true), "a few units in the last place off");
         let mut mixed = tenths;
         mixed[10] = f64::NAN;
-        assert_eq!(Mapping::choose(&mixed), Mapping::Decimal(1));
-        assert_eq!(Mapping::choose(&[f64::NAN; 3]), Mapping::Bits);
-        assert_eq!(Mapping::choose(&[]), Mapping::Bits);
+        assert_eq!(Mapping::choose(&mixed), (Mapping::Decimal(1), false));
+        assert_eq!(Mapping::choose(&[f64::NAN; 3]), (Mapping::Bits, false));
+        assert_eq!(Mapping::choose(&[]), (Mapping::Bits, false));
     }
 }

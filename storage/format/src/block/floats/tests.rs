@@ -59,6 +59,7 @@ fn each_shape_gets_its_size() {
     assert!(size(&|_| 21.5) < 10);
     assert!(size(&|i| noise(i) / 10.0) < 1024 * 11 / 8 + 20);
     assert!(size(&|i| f64::from((noise(i) / 1000.0) as f32)) < 1024 * 11 / 8 + 20);
+    assert!(size(&|i| noise(i) * 0.1) < 1024 * 13 / 8 + 20, "a unit in the last place off: two bits more");
     assert!(size(&|i| (f64::from(i) / 99.0).sin()) <= 1024 * 8 + 24, "raw is the floor");
     assert!(
         size(&|i| f64::from((f64::from(i) / 99.0).sin() as f32)) <= 1024 * 4 + 24,
@@ -80,6 +81,7 @@ fn floats() -> impl Strategy<Value = Vec<f64>> {
         (0..12_u8, -100_000_i32..100_000).prop_map(|(p, i)| f64::from(i) / 10_f64.powi(p.into())).boxed(),
         prop_oneof![20 => (-1000_i32..1000).prop_map(|i| f64::from(i) / 100.0), 1 => odd].boxed(),
         (-9000_i32..9000).prop_map(|i| f64::from(i as f32 / 1000.0)).boxed(),
+        (-9000_i32..9000).prop_map(|i| f64::from(i) * 0.001).boxed(),
         any::<f32>().prop_map(|f| format!("{f:.9e}").parse().unwrap()).boxed(),
     ];
     let len = prop_oneof![0..5_usize, 0..80_usize, 250..301_usize];
