@@ -1,0 +1,254 @@
+//! Faults that are not crashes: a sync that fails, a disk that is full, a bit that turns over.
+
+use std::path::PathBuf;
+
+use wattline_env::sim::{FaultPlan, OperationKind, SimChance, SimDisk};
+use wattline_model::{AssetId, ShardId};
+use wattline_storage::{Driver, ErrorKind, Store};
+
+use crate::support::{Key, Oracle, Row, Rows, Sample, check_latest, for_seeds, open, read, write};
+
+fn store() -> (SimDisk, Store) {
+    let disk = SimDisk::new();
+    let store = open(&disk, Driver::Inline).unwrap();
+    (disk, store)
+}
+
+/// Rows of assets of one shard.
+fn rows_of(shard: ShardId, store: &Store, rows: &mut Rows) -> Vec<Row> {
+    loop {
+        let mut some = rows.some(30);
+        some.retain(|row| store.shards().shard_of(AssetId(row.asset)) == shard);
+        if !some.is_empty() {
+            return some;
+        }
+    }
+}
+
+fn check(store: &Store, oracle: &Oracle) {
+    let found = read(store).unwrap();
+    oracle.check(&found).unwrap();
+    check_latest(store, &found);
+}
+
+/// The folder of the log that a write to this shard goes to.
+fn log_folder(
+    disk: &SimDisk,
+    store: &Store,
+    shard: ShardId,
+    rows: &mut Rows,
+    oracle: &mut Oracle,
+) -> PathBuf {
+    let before = disk.operations() as usize;
+    let first = rows_of(shard, store, rows);
+    write(store, &first).unwrap();
+    oracle.acknowledge(&first);
+    let trace = disk.trace();
+    let sync = trace[before..].iter().find(|operation| operation.kind == OperationKind::Sync);
+    sync.expect("a write syncs").path.parent().unwrap().to_owned()
+}
+
+#[test]
+fn promise_1_after_a_failed_sync_the_shard_takes_no_writes_until_reopen() {
+    for_seeds("promise_1_after_a_failed_sync", 20, |seed| {
+        let (disk, store) = store();
+        let (broken, sound) = (ShardId(0), ShardId(1));
+        let mut rows = Rows::new(seed);
+        let mut oracle = Oracle::default();
+        let folder = log_folder(&disk, &store, broken, &mut rows, &mut oracle);
+        for _ in 0..rows.below(8) {
+            let some = rows.some(30);
+            write(&store, &some).unwrap();
+            oracle.acknowledge(&some);
+        }
+
+        disk.set_faults(FaultPlan {
+            fail_sync_at: Some(disk.operations()),
+            fail_sync_beneath: Some(folder),
+            ..FaultPlan::default()
+        });
+        let unlucky = rows_of(broken, &store, &mut rows);
+        let error = write(&store, &unlucky).unwrap_err();
+        oracle.doubt(store.shards(), &unlucky);
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(error.to_string().contains("sync"), "{error}");
+
+        // The medium would say "Ok" again; the shard must not believe it.
+        let next = rows_of(broken, &store, &mut rows);
+        let error = write(&store, &next).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(error.to_string().contains("reopened"), "{error}");
+        oracle.doubt(store.shards(), &next);
+        let status = store.status();
+        assert!(status[broken.0 as usize].failed.is_some(), "the status tells");
+        assert_eq!(status[sound.0 as usize].failed, None);
+
+        // The other shards go on, and everything acknowledged can still be read.
+        let other = rows_of(sound, &store, &mut rows);
+        write(&store, &other).unwrap();
+        oracle.acknowledge(&other);
+        check(&store, &oracle);
+        for image in [disk.crash(&SimChance::new(seed)), disk.crash_to_durable(), disk.kill()] {
+            check(&open(&image, Driver::Inline).unwrap(), &oracle);
+        }
+
+        drop(store);
+        let store = open(&disk, Driver::Inline).unwrap();
+        check(&store, &oracle);
+        let after = rows_of(broken, &store, &mut rows);
+        write(&store, &after).unwrap();
+        oracle.acknowledge(&after);
+        check(&store, &oracle);
+        check(&open(&disk.crash_to_durable(), Driver::Inline).unwrap(), &oracle);
+    });
+}
+
+#[test]
+fn promise_9_a_failed_sync_of_any_file_loses_nothing_acknowledged() {
+    // Flushes and merges sync too. Whatever fails there, what was acknowledged stays readable, now and after.
+    let undisturbed = SimDisk::new();
+    let operations = write_all_along(&undisturbed, &mut Oracle::default(), 25);
+    let syncs = undisturbed.trace().into_iter().enumerate();
+    let syncs = syncs.filter(|(_, o)| {
+        matches!(o.kind, OperationKind::Sync | OperationKind::SyncDir | OperationKind::Truncate)
+    });
+    let syncs: Vec<u64> = syncs.map(|(number, _)| number as u64).collect();
+    assert!(syncs.len() > 50 && operations > 100, "{} syncs of {operations} operations", syncs.len());
+    for sync in syncs {
+        let disk = SimDisk::new();
+        disk.set_faults(FaultPlan { fail_sync_at: Some(sync), ..FaultPlan::default() });
+        let mut oracle = Oracle::default();
+        write_all_along(&disk, &mut oracle, 25);
+        for image in [disk.crash(&SimChance::new(sync)), disk.crash_to_durable(), disk.kill()] {
+            let what = format!("sync {sync}: {:?}", disk.trace()[sync as usize]);
+            let store = open(&image, Driver::Inline).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let found = read(&store).unwrap_or_else(|error| panic!("{what}: {error}"));
+            oracle.check(&found).unwrap_or_else(|error| panic!("{what}: {error}"));
+            check_latest(&store, &found);
+        }
+    }
+}
+
+/// Writes, whether or not that works, and returns the operations it took.
+fn write_all_along(disk: &SimDisk, oracle: &mut Oracle, writes: usize) -> u64 {
+    let mut rows = Rows::new(5);
+    if let Ok(store) = open(disk, Driver::Inline) {
+        for _ in 0..writes {
+            let some = rows.some(40);
+            match write(&store, &some) {
+                Ok(()) => oracle.acknowledge(&some),
+                Err(_) => oracle.doubt(store.shards(), &some),
+            }
+        }
+        let found = read(&store).unwrap();
+        oracle.check(&found).unwrap();
+    }
+    disk.operations()
+}
+
+#[test]
+fn promise_9_a_full_disk_is_said_and_writing_resumes_when_there_is_room() {
+    // The disk fills up at any byte: in the log, in a segment, in a checkpoint, in the manifest.
+    for_seeds("promise_9_a_full_disk", 40, |seed| {
+        let (disk, store) = store();
+        let mut rows = Rows::new(seed);
+        let mut oracle = Oracle::default();
+        for _ in 0..rows.below(10) {
+            let some = rows.some(40);
+            write(&store, &some).unwrap();
+            oracle.acknowledge(&some);
+        }
+        let room = rows.below(30_000);
+        disk.set_faults(FaultPlan { capacity_bytes: Some(disk.used_bytes() + room), ..FaultPlan::default() });
+        let mut refused = 0;
+        for _ in 0..200 {
+            let some = rows.some(40);
+            match write(&store, &some) {
+                Ok(()) => oracle.acknowledge(&some),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+                    assert!(error.to_string().contains("full"), "{error}");
+                    oracle.doubt(store.shards(), &some);
+                    refused += 1;
+                    if refused == 5 {
+                        break;
+                    }
+                }
+            }
+        }
+        assert_eq!(refused, 5, "the disk never filled up");
+        check(&store, &oracle);
+        for image in [disk.crash(&SimChance::new(seed)), disk.kill()] {
+            image.set_faults(FaultPlan::default());
+            check(&open(&image, Driver::Inline).unwrap(), &oracle);
+        }
+
+        disk.set_faults(FaultPlan::default());
+        for _ in 0..5 {
+            let some = rows.some(40);
+            write(&store, &some).unwrap_or_else(|error| panic!("there is room again, but: {error}"));
+            oracle.acknowledge(&some);
+        }
+        store.flush().unwrap();
+        check(&store, &oracle);
+        assert!(store.status().iter().all(|shard| shard.failed.is_none()), "{:?}", store.status());
+        check(&open(&disk.crash_to_durable(), Driver::Inline).unwrap(), &oracle);
+    });
+}
+
+#[test]
+fn promise_8_a_turned_bit_is_named_and_never_served() {
+    let (disk, store) = store();
+    let mut rows = Rows::new(3);
+    let mut oracle = Oracle::default();
+    let mut ever: Vec<(Key, Sample)> = Vec::new();
+    for _ in 0..50 {
+        let some = rows.some(60);
+        write(&store, &some).unwrap();
+        oracle.acknowledge(&some);
+        ever.extend(some.iter().flat_map(Row::samples));
+    }
+    store.close().unwrap();
+    drop(store);
+    let sound = read(&open(&disk.kill(), Driver::Inline).unwrap()).unwrap();
+    oracle.check(&sound).unwrap();
+
+    let mut noticed = 0;
+    let mut tried = 0;
+    let chance = SimChance::new(11);
+    let names = disk.files();
+    for path in &names {
+        let bytes = wattline_env::Disk::len(&disk, path).unwrap();
+        for _ in 0..bytes.min(16) {
+            let image = disk.kill();
+            let (byte, bit) =
+                (wattline_env::sim::below(&chance, bytes), wattline_env::sim::below(&chance, 8));
+            image.flip_bit(path, byte, bit as u8).unwrap();
+            tried += 1;
+            let what = format!("bit {bit} of byte {byte} of {} in {}", bytes, path.display());
+            let outcome = open(&image, Driver::Inline).and_then(|store| read(&store));
+            let name = path.file_name().unwrap().to_str().unwrap();
+            match outcome {
+                Err(error) => {
+                    noticed += 1;
+                    assert_eq!(error.kind(), ErrorKind::Damaged, "{what}: {error}");
+                    // An edit that was turned at the end of the manifest looks torn; what it listed is missed then.
+                    let named = if name.starts_with("manifest-") { "manifest" } else { name };
+                    let missed = name.starts_with("manifest-") && error.to_string().contains("are missing");
+                    assert!(
+                        missed || error.to_string().contains(named),
+                        "{what}: {error} does not name the file"
+                    );
+                }
+                // The end of the newest log file looks like a torn write, which nobody was told was durable; it is
+                // cut off. Everything else is either found out or did not matter.
+                Ok(found) if name.starts_with("log-") => {
+                    let written = |sample: (&Key, &Sample)| ever.iter().any(|e| (&e.0, &e.1) == sample);
+                    assert!(found == sound || found.iter().all(written), "{what}: invented");
+                }
+                Ok(found) => assert!(found == sound, "{what}: other samples are served"),
+            }
+        }
+    }
+    assert!(noticed * 3 > tried, "{noticed} of {tried} turned bits were noticed");
+}

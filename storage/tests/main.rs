@@ -1,0 +1,9 @@
+//! The engine against a simulated world: crashes at every operation, faults of the medium, and a model.
+//!
+//! Everything here drives a whole [`wattline_storage::Store`] over a simulated disk and compares it with a reference
+//! that is too simple to be wrong. Tests are named after the promises of the design they hold.
+
+mod crash;
+mod faults;
+mod model;
+mod support;
