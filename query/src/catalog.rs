@@ -1,0 +1,181 @@
+//! Which tables there are.
+//!
+//! Owns: the catalog `wattline` with the schemas `public`, `latest` and `system`, and the names of tables. Does not
+//! own: rows (`tables`), the models (`registry`).
+//!
+//! A lookup does no IO: the view of all tables is built from the registry's memory at the first lookup after a change
+//! and kept until [`Registry::version`] moves on. Nothing can be registered: SQL cannot change the catalog.
+//!
+//! A model's table has the model's key as its name. Where that is taken (by `assets` or `models`, or by the same key
+//! in an organization with a lower number) it is `<organization>.<model>`, one quoted name: `"acme.turbine"`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::common::Result;
+use parking_lot::Mutex;
+use wattline_model::Model;
+use wattline_registry::Registry;
+use wattline_storage::Store;
+
+use crate::tables::RowsTable;
+use crate::tables::assets::Assets;
+use crate::tables::latest::LatestTable;
+use crate::tables::model::ModelTable;
+use crate::tables::models::Models;
+use crate::tables::system::{Segments, Shards};
+
+/// The name of the one catalog.
+pub(crate) const CATALOG: &str = "wattline";
+/// The schema that unqualified names are looked up in.
+pub(crate) const PUBLIC: &str = "public";
+/// The schema of newest values.
+pub(crate) const LATEST: &str = "latest";
+/// The schema of the store's own figures.
+pub(crate) const SYSTEM: &str = "system";
+
+type Tables = BTreeMap<String, Arc<dyn TableProvider>>;
+
+/// The tables of one version of the registry.
+struct View {
+    version: u64,
+    public: Arc<Tables>,
+    latest: Arc<Tables>,
+}
+
+/// The catalog, and the list of catalogs with it as the only one.
+pub(crate) struct Catalog {
+    registry: Registry,
+    store: Store,
+    system: Arc<Tables>,
+    view: Mutex<Option<Arc<View>>>,
+}
+
+impl Catalog {
+    /// The catalog of what `registry` knows and `store` holds.
+    pub(crate) fn new(registry: Registry, store: Store) -> Catalog {
+        let mut system = Tables::new();
+        system.insert("shards".to_owned(), Arc::new(RowsTable(Shards::new(store.clone()))));
+        system.insert("segments".to_owned(), Arc::new(RowsTable(Segments::new(store.clone()))));
+        Catalog { registry, store, system: Arc::new(system), view: Mutex::new(None) }
+    }
+
+    fn view(&self) -> Arc<View> {
+        // Read before the models are: a change in between makes the view look older than it is, never newer.
+        let version = self.registry.version();
+        let mut view = self.view.lock();
+        match &*view {
+            Some(view) if view.version == version => Arc::clone(view),
+            _ => Arc::clone(view.insert(Arc::new(self.build(version)))),
+        }
+    }
+
+    fn build(&self, version: u64) -> View {
+        let mut public = Tables::new();
+        public.insert("assets".to_owned(), Arc::new(RowsTable(Assets::new(self.registry.clone()))));
+        public.insert("models".to_owned(), Arc::new(RowsTable(Models::new(self.registry.clone()))));
+        let mut latest = Tables::new();
+        let mut models = self.registry.models();
+        models.sort_by_key(|model| (model.org, model.id));
+        for model in models {
+            let name = self.table_name(&model, &public);
+            let (registry, store) = (self.registry.clone(), self.store.clone());
+            let table = LatestTable::new(Arc::clone(&model), registry.clone(), store.clone());
+            latest.insert(name.clone(), Arc::new(table));
+            public.insert(name, Arc::new(ModelTable::new(model, registry, store)));
+        }
+        View { version, public: Arc::new(public), latest: Arc::new(latest) }
+    }
+
+    fn table_name(&self, model: &Model, taken: &Tables) -> String {
+        if !taken.contains_key(&model.key) {
+            return model.key.clone();
+        }
+        let org =
+            self.registry.org(model.org).map_or_else(|| model.org.to_string(), |org| org.key.to_string());
+        let mut name = format!("{org}.{}", model.key);
+        // Keys may hold dots, so that name may be another model's key.
+        while taken.contains_key(&name) {
+            name.push('_');
+        }
+        name
+    }
+
+    /// Every table as statements name it, to find the one that was meant.
+    pub(crate) fn table_names(&self) -> Vec<String> {
+        let view = self.view();
+        let in_schema = |schema: &'static str, tables: &Tables| -> Vec<String> {
+            tables.keys().map(|name| format!("{schema}.{name}")).collect()
+        };
+        let mut names: Vec<String> = view.public.keys().cloned().collect();
+        names.extend(in_schema(LATEST, &view.latest));
+        names.extend(in_schema(SYSTEM, &self.system));
+        names
+    }
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Catalog(wattline)")
+    }
+}
+
+impl CatalogProvider for Catalog {
+    fn schema_names(&self) -> Vec<String> {
+        [PUBLIC, LATEST, SYSTEM].map(str::to_owned).to_vec()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let tables = match name {
+            PUBLIC => Arc::clone(&self.view().public),
+            LATEST => Arc::clone(&self.view().latest),
+            SYSTEM => Arc::clone(&self.system),
+            _ => return None,
+        };
+        Some(Arc::new(TablesOfSchema(tables)))
+    }
+}
+
+/// The list of catalogs: [`CATALOG`] and nothing else.
+#[derive(Debug)]
+pub(crate) struct Catalogs(pub(crate) Arc<Catalog>);
+
+impl CatalogProviderList for Catalogs {
+    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![CATALOG.to_owned()]
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        (name == CATALOG).then(|| Arc::clone(&self.0) as Arc<dyn CatalogProvider>)
+    }
+}
+
+struct TablesOfSchema(Arc<Tables>);
+
+impl fmt::Debug for TablesOfSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for TablesOfSchema {
+    fn table_names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(self.0.get(name).cloned())
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+}

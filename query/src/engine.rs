@@ -1,0 +1,316 @@
+//! One statement from text to a stream of rows.
+//!
+//! Owns: [`Engine`], its settings, the session each statement gets, the guards around a running statement (how many,
+//! how long, how many rows, panics). Does not own: what may be said (`statement`), which tables there are (`catalog`).
+//!
+//! Names are taken as written, so that identifiers of thing models need no quotes (`activePower`). A statement that
+//! finds no names that way is tried once more with its unquoted names in lower case, as standard SQL has it.
+
+use std::num::NonZeroUsize;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::{DataFusionError, ParamValues, ScalarValue};
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, SessionState};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement;
+use futures::{FutureExt, Stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, timeout, timeout_at};
+use wattline_registry::Registry;
+use wattline_storage::Store;
+
+use crate::catalog::{CATALOG, Catalog, Catalogs, PUBLIC};
+use crate::error::{Error, ErrorKind};
+use crate::statement;
+use crate::tables::StatementSnapshot;
+
+/// Rows of a batch: large enough that the cost of a batch vanishes, small enough to stay in the cache.
+const BATCH_ROWS: usize = 8_192;
+
+/// How long a statement waits for another one to end before it is told to come back later.
+const TURN_WAIT: Duration = Duration::from_secs(5);
+
+/// Consumers named in the message of a statement that ran out of memory.
+const CONSUMERS_SHOWN: NonZeroUsize = NonZeroUsize::new(3).expect("3 is not 0");
+
+/// Settings of an [`Engine`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuerySettings {
+    /// Memory that the operators of all statements together may hold (sorts, joins, groups).
+    pub memory_bytes: usize,
+    /// Partitions that one statement is spread over.
+    pub target_partitions: usize,
+    /// Statements that run at the same time.
+    pub statements_max: usize,
+    /// How long a statement may run, answer included; `None`: no end.
+    pub timeout: Option<Duration>,
+    /// How many rows an answer may have; `None`: any number.
+    pub rows_max: Option<u64>,
+}
+
+impl Default for QuerySettings {
+    fn default() -> QuerySettings {
+        QuerySettings {
+            memory_bytes: 512 << 20,
+            target_partitions: std::thread::available_parallelism().map_or(2, NonZeroUsize::get),
+            statements_max: 32,
+            timeout: Some(Duration::from_secs(300)),
+            rows_max: None,
+        }
+    }
+}
+
+impl QuerySettings {
+    fn check(&self) -> Result<(), Error> {
+        let wrong = |what: &str| Err(Error::new(ErrorKind::Input, format!("setting {what}")));
+        if self.memory_bytes < 1 << 20 {
+            return wrong("memory_bytes must be at least 1048576");
+        }
+        if !(1..=1_024).contains(&self.target_partitions) {
+            return wrong("target_partitions must be 1 to 1024");
+        }
+        if !(1..=10_000).contains(&self.statements_max) {
+            return wrong("statements_max must be 1 to 10000");
+        }
+        if self.timeout.is_some_and(|t| t.is_zero()) {
+            return wrong("timeout must be longer than nothing");
+        }
+        Ok(())
+    }
+}
+
+/// Runs SQL over a registry and a store. A cheap handle.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    settings: QuerySettings,
+    catalog: Arc<Catalog>,
+    /// What each statement's session is copied from.
+    state: SessionState,
+    turns: Arc<Semaphore>,
+}
+
+impl Engine {
+    /// An engine over what `registry` knows and `store` holds.
+    ///
+    /// # Errors
+    /// Input where a setting is out of its bounds.
+    pub fn new(registry: Registry, store: Store, settings: QuerySettings) -> Result<Engine, Error> {
+        settings.check()?;
+        let catalog = Arc::new(Catalog::new(registry, store.clone()));
+        let state = session(&settings, Arc::clone(&catalog))?;
+        let turns = Arc::new(Semaphore::new(settings.statements_max));
+        Ok(Engine { inner: Arc::new(Inner { store, settings, catalog, state, turns }) })
+    }
+
+    /// Plans and starts one statement; `$1` stands for `params[0]` and so on. All tables of samples are read as of
+    /// one moment. Dropping the stream stops the statement. Its errors are read with `Error::from`.
+    ///
+    /// # Errors
+    /// See [`ErrorKind`].
+    pub async fn sql(
+        &self,
+        text: &str,
+        params: Vec<ScalarValue>,
+    ) -> Result<SendableRecordBatchStream, Error> {
+        let turn = self.turn().await?;
+        let deadline = self.inner.settings.timeout.map(|limit| Instant::now() + limit);
+        let guarded = Box::pin(AssertUnwindSafe(self.start(text, params)).catch_unwind());
+        let started = match deadline {
+            Some(deadline) => {
+                timeout_at(deadline, guarded).await.map_err(|_| self.inner.settings.too_slow())?
+            }
+            None => guarded.await,
+        };
+        let rows = started.map_err(|_| panicked())??;
+        Ok(Box::pin(Guarded {
+            schema: rows.schema(),
+            rows: Some(rows),
+            sleep: deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline))),
+            rows_left: self.inner.settings.rows_max,
+            settings: self.inner.settings.clone(),
+            _turn: turn,
+        }))
+    }
+
+    /// Every table as statements name it: for completion.
+    pub fn table_names(&self) -> Vec<String> {
+        self.inner.catalog.table_names()
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let turn = timeout(TURN_WAIT, Arc::clone(&self.inner.turns).acquire_owned());
+        match turn.await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => {
+                let running = self.inner.settings.statements_max;
+                Err(Error::new(ErrorKind::Busy, format!("{running} statements are running, try again later")))
+            }
+        }
+    }
+
+    async fn start(&self, text: &str, params: Vec<ScalarValue>) -> Result<SendableRecordBatchStream, Error> {
+        let mut state = self.inner.state.clone();
+        state.mark_start_execution();
+        // Before the catalog is asked: an asset in the snapshot is then also in the catalog's view.
+        let snapshot = StatementSnapshot(self.inner.store.snapshot());
+        state.config_mut().set_extension(Arc::new(snapshot));
+
+        let names = || self.inner.catalog.table_names();
+        let planning = |e: DataFusionError| Error::of_planning(&e, &names);
+        let statement = statement::parse(&state, text)?;
+        let plan = plan(&mut state, statement).await.map_err(planning)?;
+        let plan = with_params(plan, params)?;
+        let plan = state.create_physical_plan(&plan).await.map_err(planning)?;
+        execute_stream(plan, state.task_ctx()).map_err(planning)
+    }
+}
+
+/// Names as written; failing that, unquoted names in lower case. If both fail the first failure is told, as it names
+/// what the user wrote.
+async fn plan(state: &mut SessionState, statement: Statement) -> Result<LogicalPlan, DataFusionError> {
+    let plan = match state.statement_to_plan(statement.clone()).await {
+        Ok(plan) => plan,
+        Err(as_written) => {
+            state.config_mut().options_mut().sql_parser.enable_ident_normalization = true;
+            state.statement_to_plan(statement).await.map_err(|_| as_written)?
+        }
+    };
+    // The statement was allowed by its syntax; this is the same promise kept by the plan.
+    let reads_only =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    reads_only.verify_plan(&plan)?;
+    Ok(plan)
+}
+
+fn with_params(plan: LogicalPlan, params: Vec<ScalarValue>) -> Result<LogicalPlan, Error> {
+    let names = plan.get_parameter_names().map_err(Error::from)?;
+    for name in &names {
+        let number = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok());
+        match number {
+            Some(number) if (1..=params.len()).contains(&number) => {}
+            Some(number) => {
+                let message =
+                    format!("${number} has no value: the statement came with {} parameters", params.len());
+                return Err(Error::new(ErrorKind::Input, message));
+            }
+            None => {
+                let message = format!("parameter {name} is not a number: use $1, $2, …");
+                return Err(Error::new(ErrorKind::Input, message));
+            }
+        }
+    }
+    if names.is_empty() {
+        return Ok(plan);
+    }
+    plan.with_param_values(ParamValues::from(params)).map_err(Error::from)
+}
+
+fn session(settings: &QuerySettings, catalog: Arc<Catalog>) -> Result<SessionState, Error> {
+    let mut config = SessionConfig::new()
+        .with_batch_size(BATCH_ROWS)
+        .with_target_partitions(settings.target_partitions)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, PUBLIC)
+        .with_information_schema(true);
+    let parser = &mut config.options_mut().sql_parser;
+    parser.collect_spans = true;
+    parser.enable_ident_normalization = false;
+    let pool = TrackConsumersPool::new(GreedyMemoryPool::new(settings.memory_bytes), CONSUMERS_SHOWN);
+    // Nothing spills: the budget is a promise, and statements leave no files behind.
+    let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk);
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime.build_arc().map_err(Error::from)?)
+        .with_default_features()
+        .with_catalog_list(Arc::new(Catalogs(catalog)))
+        .build();
+    Ok(state)
+}
+
+impl QuerySettings {
+    fn too_slow(&self) -> Error {
+        let limit = self.timeout.unwrap_or_default();
+        Error::new(ErrorKind::Timeout, format!("the statement ran longer than {} s", limit.as_secs_f64()))
+    }
+}
+
+fn panicked() -> Error {
+    Error::new(ErrorKind::Bug, "the statement made the server panic; the log tells where")
+}
+
+/// The rows of a running statement, with its limits.
+struct Guarded {
+    schema: SchemaRef,
+    /// `None` once the end, or an error, was given out.
+    rows: Option<SendableRecordBatchStream>,
+    sleep: Option<Pin<Box<Sleep>>>,
+    rows_left: Option<u64>,
+    settings: QuerySettings,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Guarded {
+    fn poll_rows(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<RecordBatch, DataFusionError>>> {
+        if let Some(sleep) = &mut self.sleep
+            && sleep.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Some(Err(self.settings.too_slow().into_datafusion())));
+        }
+        let Some(rows) = &mut self.rows else { return Poll::Ready(None) };
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| rows.as_mut().poll_next(cx)));
+        let Ok(polled) = polled else { return Poll::Ready(Some(Err(panicked().into_datafusion()))) };
+        let Poll::Ready(Some(Ok(batch))) = polled else { return polled };
+        if let Some(left) = &mut self.rows_left {
+            match left.checked_sub(batch.num_rows() as u64) {
+                Some(rest) => *left = rest,
+                None => {
+                    let message =
+                        format!("the answer has more than {} rows", self.settings.rows_max.unwrap_or(0));
+                    return Poll::Ready(Some(Err(Error::new(ErrorKind::Limit, message).into_datafusion())));
+                }
+            }
+        }
+        Poll::Ready(Some(Ok(batch)))
+    }
+}
+
+impl Stream for Guarded {
+    type Item = Result<RecordBatch, DataFusionError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.rows.is_none() {
+            return Poll::Ready(None);
+        }
+        let polled = self.poll_rows(cx);
+        // After the end or an error nothing of the statement goes on in the background.
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.rows = None;
+        }
+        polled
+    }
+}
+
+impl RecordBatchStream for Guarded {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}

@@ -1,0 +1,251 @@
+//! Text → one statement that only reads.
+//!
+//! Owns: the parse, the list of statements allowed, limits on length and nesting. Does not own: names and types
+//! (planning resolves them), answers.
+//!
+//! Two guards stand before the planner. *What*: only statements that read the tables of the catalog; nothing here can
+//! name a file, change a table or a setting. *How deep*: a chain of operators becomes a tree as deep as the chain is
+//! long, and code that walks, copies or drops such a tree recurses; so chains are counted on the tokens, before any
+//! tree exists. Parentheses are bounded by the parser itself.
+
+use datafusion::execution::SessionState;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{self, SetExpr};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+
+use crate::error::{Error, ErrorKind};
+
+/// Bytes of one statement: an IN list of 30,000 asset ids fits; megabytes of text would only cost planning time.
+pub const STATEMENT_BYTES_MAX: usize = 1 << 20;
+
+/// Operators in one chain, over all levels of nesting. Planning 500 takes less than half of a 2 MiB stack even in a
+/// build without optimisation; longer lists of alternatives belong into an IN list, which has no depth.
+pub const CHAIN_OPERATORS_MAX: usize = 500;
+
+/// UNION, EXCEPT, INTERSECT and JOIN in one statement; each nests the plan by one.
+pub const COMBINED_QUERIES_MAX: usize = 100;
+
+/// Parses `text` and lets only reading statements pass.
+///
+/// # Errors
+/// Input, with the place where the parser knows it; Limit where the text is too long or its chains too deep.
+pub(crate) fn parse(state: &SessionState, text: &str) -> Result<Statement, Error> {
+    if text.len() > STATEMENT_BYTES_MAX {
+        let message = format!("the statement has {} bytes, more than {STATEMENT_BYTES_MAX}", text.len());
+        return Err(Error::new(ErrorKind::Limit, message));
+    }
+    check_depth(text)?;
+    let dialect = state.config_options().sql_parser.dialect;
+    let statement = state.sql_to_statement(text, &dialect).map_err(|e| match Error::from(e) {
+        e if e.message().starts_with("no SQL statements") => {
+            Error::new(ErrorKind::Input, "there is no statement")
+        }
+        e if e.message().contains("single SQL statement") => {
+            Error::new(ErrorKind::Input, "one statement at a time, please: there are several")
+        }
+        e => e,
+    })?;
+    check_reads_only(&statement)?;
+    Ok(statement)
+}
+
+/// Refuses what is not on the list, by its leading words.
+fn check_reads_only(statement: &Statement) -> Result<(), Error> {
+    // EXPLAIN may wrap EXPLAIN; a loop, because the input decides how often.
+    let mut statement = statement;
+    let sql = loop {
+        match statement {
+            Statement::Explain(explain) => statement = &explain.statement,
+            Statement::Statement(sql) => break sql,
+            Statement::CreateExternalTable(_) => return Err(refused("CREATE EXTERNAL TABLE")),
+            Statement::CopyTo(_) => return Err(refused("COPY")),
+            Statement::Reset(_) => return Err(refused("RESET")),
+        }
+    };
+    let mut sql = &**sql;
+    loop {
+        use ast::Statement::*;
+        match sql {
+            Explain { statement, .. } => sql = statement,
+            Query(query) => return check_query(query),
+            ExplainTable { .. }
+            | ShowTables { .. }
+            | ShowColumns { .. }
+            | ShowVariable { .. }
+            | ShowFunctions { .. }
+            | ShowCreate { .. } => return Ok(()),
+            other => {
+                let text = other.to_string();
+                let words: Vec<&str> = text.split_whitespace().take(2).collect();
+                return Err(refused(&words.join(" ")));
+            }
+        }
+    }
+}
+
+/// A query's body may be an INSERT or another change where its head is a WITH.
+fn check_query(query: &ast::Query) -> Result<(), Error> {
+    let mut open = vec![&*query.body];
+    while let Some(body) = open.pop() {
+        match body {
+            SetExpr::Select(select) if select.into.is_some() => return Err(refused("SELECT INTO")),
+            SetExpr::Select(_) | SetExpr::Values(_) | SetExpr::Table(_) => {}
+            SetExpr::Query(query) => open.push(&query.body),
+            SetExpr::SetOperation { left, right, .. } => open.extend([&**left, &**right]),
+            SetExpr::Insert(_) => return Err(refused("INSERT")),
+            SetExpr::Update(_) => return Err(refused("UPDATE")),
+            SetExpr::Delete(_) => return Err(refused("DELETE")),
+            SetExpr::Merge(_) => return Err(refused("MERGE")),
+        }
+    }
+    Ok(())
+}
+
+fn refused(what: &str) -> Error {
+    let message = format!("{what} is not allowed: SQL only reads here (SELECT, EXPLAIN, SHOW, DESCRIBE)");
+    Error::new(ErrorKind::Input, message)
+}
+
+/// Counts operators that will nest. A list item starts a chain of its own; a parenthesis or CASE opens one on top of
+/// the chain it stands in.
+fn check_depth(text: &str) -> Result<(), Error> {
+    let dialect = GenericDialect {};
+    let tokens = match Tokenizer::new(&dialect, text).tokenize() {
+        Ok(tokens) => tokens,
+        // The parser will tell what is wrong, with the place.
+        Err(_) => return Ok(()),
+    };
+    let mut levels = vec![0_usize];
+    let mut sum = 0_usize;
+    let mut combined = 0_usize;
+    for token in &tokens {
+        match role_of(token) {
+            TokenRole::Leaf => {}
+            TokenRole::Open => levels.push(0),
+            TokenRole::Close => {
+                sum -= if levels.len() > 1 { levels.pop().unwrap_or(0) } else { 0 };
+            }
+            TokenRole::Item => sum -= levels.last_mut().map_or(0, std::mem::take),
+            TokenRole::Combine => combined += 1,
+            TokenRole::Operator => {
+                sum += 1;
+                if let Some(level) = levels.last_mut() {
+                    *level += 1;
+                }
+            }
+        }
+        if sum > CHAIN_OPERATORS_MAX {
+            let message = format!(
+                "more than {CHAIN_OPERATORS_MAX} operators in one expression; for long alternatives use IN (…)"
+            );
+            return Err(Error::new(ErrorKind::Limit, message));
+        }
+        if combined > COMBINED_QUERIES_MAX {
+            let message = format!("more than {COMBINED_QUERIES_MAX} UNION, EXCEPT, INTERSECT or JOIN");
+            return Err(Error::new(ErrorKind::Limit, message));
+        }
+    }
+    Ok(())
+}
+
+enum TokenRole {
+    Leaf,
+    Open,
+    Close,
+    Item,
+    Combine,
+    Operator,
+}
+
+fn role_of(token: &Token) -> TokenRole {
+    match token {
+        Token::LParen | Token::LBracket | Token::LBrace => TokenRole::Open,
+        Token::RParen | Token::RBracket | Token::RBrace => TokenRole::Close,
+        Token::Comma => TokenRole::Item,
+        Token::Word(word) => match word.keyword {
+            Keyword::CASE => TokenRole::Open,
+            Keyword::END => TokenRole::Close,
+            Keyword::WHEN | Keyword::THEN | Keyword::ELSE => TokenRole::Item,
+            Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::JOIN => TokenRole::Combine,
+            Keyword::AND
+            | Keyword::OR
+            | Keyword::XOR
+            | Keyword::NOT
+            | Keyword::IS
+            | Keyword::LIKE
+            | Keyword::ILIKE
+            | Keyword::SIMILAR
+            | Keyword::RLIKE
+            | Keyword::REGEXP
+            | Keyword::DIV
+            | Keyword::AT
+            | Keyword::COLLATE
+            | Keyword::EXPLAIN
+            | Keyword::DESCRIBE
+            | Keyword::DESC
+            | Keyword::INTERVAL
+            | Keyword::PRIOR => TokenRole::Operator,
+            _ => TokenRole::Leaf,
+        },
+        Token::EOF
+        | Token::Number(..)
+        | Token::Whitespace(_)
+        | Token::Period
+        | Token::SemiColon
+        | Token::Placeholder(_)
+        | Token::Char(_)
+        | Token::SingleQuotedString(_)
+        | Token::DoubleQuotedString(_)
+        | Token::DollarQuotedString(_)
+        | Token::NationalStringLiteral(_)
+        | Token::EscapedStringLiteral(_)
+        | Token::UnicodeStringLiteral(_)
+        | Token::HexStringLiteral(_) => TokenRole::Leaf,
+        _ => TokenRole::Operator,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn depth_ok(text: &str) -> bool {
+        check_depth(text).is_ok()
+    }
+
+    #[test]
+    fn chains_are_counted_and_lists_are_not() {
+        let ors = |n: usize| format!("SELECT 1 WHERE {}", vec!["a"; n + 1].join(" OR "));
+        assert!(depth_ok(&ors(CHAIN_OPERATORS_MAX)));
+        assert!(!depth_ok(&ors(CHAIN_OPERATORS_MAX + 1)));
+        let list = vec!["'a'"; 10_000].join(", ");
+        assert!(depth_ok(&format!("SELECT * FROM t WHERE a IN ({list})")));
+        let sums = vec!["a + b"; 10_000].join(", ");
+        assert!(depth_ok(&format!("SELECT {sums} FROM t")));
+        let whens = "WHEN a = 1 THEN b + 1 ".repeat(10_000);
+        assert!(depth_ok(&format!("SELECT CASE {whens} ELSE 0 END")));
+    }
+
+    #[test]
+    fn nesting_adds_up() {
+        let half = vec!["a"; CHAIN_OPERATORS_MAX / 2 + 2].join(" + ");
+        assert!(depth_ok(&format!("SELECT {half}, {half}")));
+        assert!(!depth_ok(&format!("SELECT {half} + ({half})")));
+        for unary in ["NOT ", "- ", "+ ", "~"] {
+            assert!(!depth_ok(&format!("SELECT {}1", unary.repeat(CHAIN_OPERATORS_MAX + 1))), "{unary}");
+        }
+        assert!(!depth_ok(&format!("SELECT 1{}", "::int".repeat(CHAIN_OPERATORS_MAX + 1))));
+        assert!(!depth_ok(&format!("SELECT 1{}", " IS NULL".repeat(CHAIN_OPERATORS_MAX + 1))));
+        assert!(!depth_ok(&"EXPLAIN ".repeat(CHAIN_OPERATORS_MAX + 1)));
+        assert!(!depth_ok(&vec!["SELECT 1, 2"; COMBINED_QUERIES_MAX + 2].join(" UNION ALL ")));
+    }
+
+    #[test]
+    fn unbalanced_text_is_left_to_the_parser() {
+        for text in [")))", "END END", "(((", "'", ""] {
+            assert!(depth_ok(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! `<model>`: a row for each (asset, time) at which any point of the model has a sample.
+//!
+//! Owns: turning a statement's projection, filters and limit into a [`ScanSpec`]. Does not own: reading filters
+//! (`prune`), running the scan (`scan`).
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Result;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use wattline_model::{AssetId, Model, PointId, TimeRange};
+use wattline_registry::Registry;
+use wattline_storage::{ScanRequest, Snapshot, Store};
+
+use crate::columns::Columns;
+use crate::prune::{self, AssetFilter};
+use crate::scan::{ModelScan, ScanSpec};
+use crate::tables::snapshot_of;
+
+/// Assets up to which it is found out whether their texts ascend with their numbers. Beyond, looking costs more than
+/// the order saves.
+const ORDER_ASSETS_MAX: usize = 100_000;
+
+/// The table of one model.
+pub(crate) struct ModelTable {
+    model: Arc<Model>,
+    columns: Columns,
+    registry: Registry,
+    store: Store,
+    /// Whether the text ids of *all* the model's assets ascend with their numbers. Kept as long as this table, and so
+    /// as long as the registry does not change.
+    in_key_order: OnceLock<bool>,
+}
+
+impl ModelTable {
+    /// The table of `model`.
+    pub(crate) fn new(model: Arc<Model>, registry: Registry, store: Store) -> ModelTable {
+        let columns = Columns::of_samples(&model);
+        ModelTable { model, columns, registry, store, in_key_order: OnceLock::new() }
+    }
+
+    /// The numbers of the assets that a filter lets through, ascending. An id that is no asset of this model has no
+    /// rows here, so it falls out.
+    fn resolve(&self, filter: AssetFilter) -> Option<Vec<AssetId>> {
+        let AssetFilter::Only(texts) = filter else { return None };
+        let mut assets: Vec<AssetId> = texts
+            .iter()
+            .filter_map(|text| self.registry.asset_by_key(text))
+            .filter(|device| device.model == self.model.id)
+            .map(|device| device.asset)
+            .collect();
+        assets.sort_unstable();
+        Some(assets)
+    }
+
+    fn are_in_key_order(&self, assets: Option<&[AssetId]>) -> bool {
+        let ascending = |keys: &[Arc<str>]| keys.is_sorted_by(|a, b| a < b);
+        match assets {
+            Some(assets) if assets.len() <= ORDER_ASSETS_MAX => {
+                let keys: Option<Vec<Arc<str>>> =
+                    assets.iter().map(|&a| Some(Arc::clone(&self.registry.asset(a)?.asset_key))).collect();
+                keys.is_some_and(|keys| ascending(&keys))
+            }
+            None if self.registry.device_count() <= ORDER_ASSETS_MAX => {
+                *self.in_key_order.get_or_init(|| {
+                    let devices = self.registry.assets_of(self.model.id);
+                    ascending(&devices.iter().map(|d| Arc::clone(&d.asset_key)).collect::<Vec<_>>())
+                })
+            }
+            _ => false,
+        }
+    }
+
+    /// How many partitions can have rows.
+    fn partitions(&self, assets: Option<&[AssetId]>) -> usize {
+        let shards = self.store.shards();
+        match assets {
+            None => shards.get() as usize,
+            Some(assets) => {
+                let mut found: Vec<u32> = assets.iter().map(|&a| shards.shard_of(a).0).collect();
+                found.sort_unstable();
+                found.dedup();
+                found.len()
+            }
+        }
+    }
+
+    /// A guess at the rows of a scan: the store's rows in the range, shared out evenly over the devices. Only the
+    /// order of magnitude matters, to see which side of a join is small.
+    fn guess_rows(&self, snapshot: &Snapshot, range: TimeRange, assets: Option<&[AssetId]>) -> usize {
+        let settled: u64 = snapshot
+            .segments()
+            .iter()
+            .filter(|s| range.overlaps_closed(s.first_time, s.last_time))
+            .map(|s| s.rows)
+            .sum();
+        let fresh: u64 = self.store.status().iter().map(|s| s.memtable_rows).sum();
+        let rows = (settled + fresh) as usize;
+        match assets {
+            None => rows,
+            Some(assets) => rows / self.registry.device_count().max(1) * assets.len(),
+        }
+    }
+}
+
+impl fmt::Debug for ModelTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ModelTable({})", self.model.key)
+    }
+}
+
+#[async_trait]
+impl TableProvider for ModelTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.columns.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let answer = |filter: &&Expr| match prune::prune(filter) {
+            pruned if pruned.exact => TableProviderFilterPushDown::Exact,
+            pruned if pruned.is_useful() => TableProviderFilterPushDown::Inexact,
+            _ => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(answer).collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let columns = self.columns.project(projection);
+        let pruned = prune::prune_all(filters);
+        let nothing = pruned.is_empty() || limit == Some(0);
+        let (range, present) = (pruned.range, pruned.present);
+        let assets = self.resolve(pruned.assets);
+        if nothing || assets.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(Arc::new(EmptyExec::new(columns.schema)));
+        }
+        let points = columns.points();
+        let kind = |point: usize| self.model.points[point].data_type.kind();
+        let snapshot = snapshot_of(state, &self.store);
+        let request = ScanRequest {
+            model: self.model.id,
+            // A filter that refuses nulls names a point, and that point is among the columns, because such a filter
+            // runs again above the scan. So rows without any asked point need not even be found.
+            every_row: !present || points.is_empty(),
+            points: points.into_iter().map(|p| (PointId(p as u32), kind(p))).collect(),
+            range,
+            batch_rows: limit.unwrap_or(usize::MAX).min(state.config().batch_size()),
+            assets,
+        };
+        let spec = ScanSpec {
+            model: Arc::clone(&self.model),
+            registry: self.registry.clone(),
+            partitions: self.partitions(request.assets.as_deref()),
+            in_key_order: self.are_in_key_order(request.assets.as_deref()),
+            rows_guess: self.guess_rows(&snapshot, request.range, request.assets.as_deref()),
+            snapshot,
+            request,
+            columns,
+            limit,
+        };
+        Ok(Arc::new(ModelScan::new(spec)))
+    }
+}

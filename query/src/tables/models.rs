@@ -1,0 +1,71 @@
+//! `models`: a row for each measure point of each model.
+//!
+//! Owns: the columns and rows. Does not own: the models (`registry`).
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringViewArray};
+use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
+use datafusion::catalog::Session;
+use wattline_model::{Model, Point};
+use wattline_registry::Registry;
+
+use crate::error::Error;
+use crate::scan::record_batch;
+use crate::tables::RowsSource;
+
+/// The source of `models`.
+pub(crate) struct Models {
+    registry: Registry,
+    schema: SchemaRef,
+}
+
+impl Models {
+    /// The models of `registry`.
+    pub(crate) fn new(registry: Registry) -> Models {
+        let text = |name: &str, nullable| Field::new(name, ArrowType::Utf8View, nullable);
+        let schema = Schema::new(vec![
+            text("model", false),
+            text("path", false),
+            text("point", true),
+            text("data_type", true),
+            text("signal_type", true),
+            text("unit", true),
+            Field::new("has_quality", ArrowType::Boolean, true),
+        ]);
+        Models { registry, schema: Arc::new(schema) }
+    }
+}
+
+impl RowsSource for Models {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
+        let mut models = self.registry.models();
+        models.sort_by(|a, b| a.path.cmp(&b.path).then(a.id.cmp(&b.id)));
+        // A model without points has one row, so that it is seen.
+        let rows: Vec<(&Model, Option<&Point>)> = models
+            .iter()
+            .flat_map(|model| {
+                let none = model.points.is_empty().then_some((&**model, None));
+                model.points.iter().map(move |point| (&**model, Some(point))).chain(none)
+            })
+            .collect();
+        let text = |of: &dyn Fn(&Model, Option<&Point>) -> Option<String>| -> ArrayRef {
+            Arc::new(rows.iter().map(|&(model, point)| of(model, point)).collect::<StringViewArray>())
+        };
+        let has_quality = BooleanArray::from_iter(rows.iter().map(|(_, point)| point.map(|p| p.has_quality)));
+        let arrays: Vec<ArrayRef> = vec![
+            text(&|model, _| Some(model.key.clone())),
+            text(&|model, _| Some(model.path.clone())),
+            text(&|_, point| point.map(|p| p.key.clone())),
+            text(&|_, point| point.map(|p| p.data_type.name().to_owned())),
+            text(&|_, point| point.map(|p| p.signal.name().to_owned())),
+            text(&|_, point| point.and_then(|p| p.unit.clone())),
+            Arc::new(has_quality),
+        ];
+        record_batch(&self.schema, arrays, rows.len())
+    }
+}

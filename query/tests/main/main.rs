@@ -1,0 +1,10 @@
+//! SQL over a real store in a folder of its own.
+//!
+//! `scripts` runs `tests/slt/*.slt` (answers worked out by hand from `fixture`), `pushdown` compares random filters
+//! with and without pushdown, `errors` and `limits` hold what a statement may not do and how it is told.
+
+mod errors;
+mod fixture;
+mod limits;
+mod pushdown;
+mod scripts;
