@@ -22,7 +22,7 @@ pub(crate) fn memory(args: &Args) -> Report {
     let server = serve(args, dir.path());
     let (http, mqtt) = (format!("http://{}", server.http), server.mqtt.to_string());
     let mut demo = command(&wattline_bin())
-        .args(["demo", "--server", &http, "--mqtt", &mqtt, "--plain"])
+        .args(["demo", "--server", &http, "--mqtt", &mqtt, "--no-view"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
