@@ -67,17 +67,23 @@ impl Log {
             let error = Error::io(format_args!("append to {}", self.path.display()), &error);
             return Err(self.cut_back(before, error));
         }
-        // After a failed sync nobody knows what the medium holds: only a restart, which reads it, can tell.
-        self.file.sync().map_err(|e| {
-            Error::new(
-                ErrorKind::Io,
-                format!("sync {}: {e}; writes stop until the store is reopened", self.path.display()),
-            )
-        })?;
+        if let Err(error) = self.file.sync() {
+            return Err(self.sync_failed(before, &error));
+        }
         if let Some(last) = self.files.last_mut() {
             last.bytes = self.file.len();
         }
         Ok(())
+    }
+
+    /// After a failed sync nobody knows what the medium holds, and later syncs do not tell: only a restart, which
+    /// reads it, can. The restart must not read what is in the system's cache alone, so that is cut off.
+    fn sync_failed(&self, len: u64, error: &std::io::Error) -> Error {
+        if let Err(second) = self.disk.truncate(&self.path, len) {
+            tracing::warn!(file = %self.path.display(), error = %second, "what was not synced could not be cut off");
+        }
+        let path = self.path.display();
+        Error::new(ErrorKind::Io, format!("sync {path}: {error}; writes stop until the store is reopened"))
     }
 
     /// Removes what a failed append left, so that the next one does not follow half a record.

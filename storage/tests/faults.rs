@@ -129,6 +129,35 @@ fn promise_9_a_failed_sync_of_any_file_loses_nothing_acknowledged() {
     }
 }
 
+#[test]
+fn promise_9_what_a_failed_sync_left_in_the_cache_is_not_relied_upon() {
+    // After a failed sync the system still reads the bytes from its cache, and later syncs say `Ok` without them
+    // being on the medium. A restart that believes what it reads, and a power failure after that, must not meet.
+    let (disk, store) = store();
+    let mut rows = Rows::new(9);
+    let mut oracle = Oracle::default();
+    let shard = ShardId(0);
+    let folder = log_folder(&disk, &store, shard, &mut rows, &mut oracle);
+    let plan = FaultPlan { fail_sync_at: Some(0), fail_sync_beneath: Some(folder), ..FaultPlan::default() };
+    disk.set_faults(plan);
+    let unlucky = rows_of(shard, &store, &mut rows);
+    write(&store, &unlucky).unwrap_err();
+    oracle.doubt(store.shards(), &unlucky);
+    drop(store);
+
+    let probe = disk.kill();
+    drop(open(&probe, Driver::Inline).unwrap());
+    for cut in 0..=probe.operations() {
+        let restarted = disk.kill();
+        restarted.set_faults(FaultPlan::crash_after(cut));
+        drop(open(&restarted, Driver::Inline));
+        for image in [restarted.crash_to_durable(), restarted.crash(&SimChance::new(cut))] {
+            let store = open(&image, Driver::Inline).unwrap_or_else(|error| panic!("cut after {cut}: {error}"));
+            check(&store, &oracle);
+        }
+    }
+}
+
 /// Writes, whether or not that works, and returns the operations it took.
 fn write_all_along(disk: &SimDisk, oracle: &mut Oracle, writes: usize) -> u64 {
     let mut rows = Rows::new(5);
