@@ -152,7 +152,8 @@ fn promise_9_what_a_failed_sync_left_in_the_cache_is_not_relied_upon() {
         restarted.set_faults(FaultPlan::crash_after(cut));
         drop(open(&restarted, Driver::Inline));
         for image in [restarted.crash_to_durable(), restarted.crash(&SimChance::new(cut))] {
-            let store = open(&image, Driver::Inline).unwrap_or_else(|error| panic!("cut after {cut}: {error}"));
+            let store =
+                open(&image, Driver::Inline).unwrap_or_else(|error| panic!("cut after {cut}: {error}"));
             check(&store, &oracle);
         }
     }
@@ -280,4 +281,49 @@ fn promise_8_a_turned_bit_is_named_and_never_served() {
         }
     }
     assert!(noticed * 3 > tried, "{noticed} of {tried} turned bits were noticed");
+}
+
+#[test]
+fn promise_8_a_missing_file_is_named_and_nothing_is_begun_anew() {
+    let (disk, store) = store();
+    let mut rows = Rows::new(4);
+    for _ in 0..40 {
+        write(&store, &rows.some(60)).unwrap();
+    }
+    store.close().unwrap();
+    drop(store);
+    let sound = read(&open(&disk.kill(), Driver::Inline).unwrap()).unwrap();
+
+    let files = disk.files();
+    for (i, path) in files.iter().enumerate() {
+        // Nothing on disk refers to the newest log file of a shard: without it the shard ends where it began.
+        let next_is_log = files.get(i + 1).is_some_and(|next| is_named(next, "log-"));
+        if is_named(path, "log-") && !next_is_log {
+            continue;
+        }
+        let image = disk.kill();
+        wattline_env::Disk::remove(&image, path).unwrap();
+        let left = image.files();
+        match open(&image, Driver::Inline).and_then(|store| read(&store)) {
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Damaged, "without {}: {error}", path.display());
+                let folder = path.parent().unwrap().to_str().unwrap();
+                let named = if is_named(path, "manifest-") { "manifest" } else { folder };
+                assert!(error.to_string().contains(named), "without {}: {error}", path.display());
+                let lost = left.iter().filter(|p| !image.files().contains(p) && !is_named(p, "manifest-"));
+                assert_eq!(
+                    lost.collect::<Vec<_>>(),
+                    Vec::<&PathBuf>::new(),
+                    "removed without {}",
+                    path.display()
+                );
+            }
+            // Of the lock and of an empty log file nothing is missed.
+            Ok(found) => assert!(found == sound, "without {} other samples are served", path.display()),
+        }
+    }
+}
+
+fn is_named(path: &std::path::Path, prefix: &str) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
 }
