@@ -12,5 +12,6 @@ pub(crate) mod mapping;
 pub(crate) mod patched;
 pub(crate) mod presence;
 pub(crate) mod quality;
+pub(crate) mod shared;
 pub(crate) mod texts;
 pub(crate) mod times;

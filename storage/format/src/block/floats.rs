@@ -4,6 +4,7 @@
 //! is odd lands there and costs the others nothing. Does not own: the maps (`mapping`), the integers (`ints`).
 
 use super::mapping::Mapping;
+use super::shared::{Heads, Packed};
 use super::{ints, presence};
 use crate::error::Error;
 use crate::varint::{Input, put_varint};
@@ -12,6 +13,12 @@ use crate::varint::{Input, put_varint};
 const HAS_ASIDE: u8 = 0b01;
 /// Set beside the map: values lie some units in the last place off what their integers give.
 const HAS_OFFS: u8 = 0b10;
+
+/// Set beside the map: integers, and corrections where there are any, lie in the column's shared sequences.
+const SHARED: u8 = 0b100;
+/// The sequences.
+const SEQUENCE_INTEGERS: usize = 0;
+const SEQUENCE_OFFS: usize = 1;
 
 /// Floats as integers.
 #[derive(Debug)]
@@ -64,84 +71,107 @@ impl Mapped {
         self.places.len() * 4 > self.integers.len()
     }
 
-    /// Appends the map, the values kept aside and the corrections: everything but the integers.
-    pub(crate) fn put_head(&self, out: &mut Vec<u8>) {
+    /// Appends the map and the values kept aside: everything but corrections and integers.
+    fn put_head(&self, out: &mut Vec<u8>, flags: u8) {
         self.mapping.put(out);
         let aside = if self.places.is_empty() { 0 } else { HAS_ASIDE };
         let offs = if self.offs.is_empty() { 0 } else { HAS_OFFS };
-        out.push(aside | offs);
+        out.push(aside | offs | flags);
         if aside != 0 {
             put_varint(out, self.places.len() as u64);
             presence::encode(out, &self.places, self.integers.len());
             ints::encode(out, &self.bits);
         }
+    }
+
+    /// Appends all of it.
+    fn put(&self, out: &mut Vec<u8>) {
+        self.put_head(out, 0);
         ints::encode(out, &self.offs);
+        ints::encode(out, &self.integers);
     }
 }
 
-/// What [`Mapped::put_head`] appended.
-#[derive(Debug)]
-pub(crate) struct Head {
-    mapping: Mapping,
-    places: Vec<u32>,
-    bits: Vec<i64>,
-    offs: Vec<i64>,
-}
-
-impl Head {
-    pub(crate) fn get(input: &mut Input<'_>, count: usize) -> Result<Head, Error> {
-        let mapping = Mapping::get(input)?;
-        let flags = input.u8()?;
-        if flags & !(HAS_ASIDE | HAS_OFFS) != 0 {
-            return Err(input.unknown("flags of floats", format!("{flags:#04x}")));
-        }
-        let mut head = Head { mapping, places: Vec::new(), bits: Vec::new(), offs: Vec::new() };
-        if flags & HAS_ASIDE != 0 {
-            let aside = input.count("values aside", count)?;
-            head.places = presence::decode(input, aside, count)?;
-            head.bits = ints::decode(input, aside)?;
-        }
-        if flags & HAS_OFFS != 0 {
-            head.offs = ints::decode(input, count)?;
-        }
-        Ok(head)
-    }
-
-    /// The floats of these integers, those kept aside put back.
-    pub(crate) fn floats(&self, integers: Vec<i64>) -> Vec<f64> {
-        let mut values = self.mapping.floats(integers);
-        for (value, &off) in values.iter_mut().zip(&self.offs) {
-            *value = f64::from_bits(value.to_bits().wrapping_add_signed(off));
-        }
-        for (&place, &bits) in self.places.iter().zip(&self.bits) {
-            if let Some(value) = values.get_mut(place as usize) {
-                *value = f64::from_bits(bits as u64);
-            }
-        }
-        values
-    }
+/// `values` by the map that suits them, or by their bits where that leaves too many aside.
+fn map(values: &[f64]) -> Mapped {
+    let mapped = Mapped::of(values, Mapping::choose(values));
+    if mapped.misled() { Mapped::of(values, (Mapping::Bits, false)) } else { mapped }
 }
 
 /// Appends `values`; the decoder must be told how many.
 pub(crate) fn encode(out: &mut Vec<u8>, values: &[f64]) {
-    if values.is_empty() {
-        return;
+    if !values.is_empty() {
+        map(values).put(out);
     }
-    let mut mapped = Mapped::of(values, Mapping::choose(values));
-    if mapped.misled() {
-        mapped = Mapped::of(values, (Mapping::Bits, false));
-    }
-    mapped.put_head(out);
-    ints::encode(out, &mapped.integers);
 }
 
-/// Reads `count` values.
-pub(crate) fn decode(input: &mut Input<'_>, count: usize) -> Result<Vec<f64>, Error> {
+/// The blocks of a whole column, of these `lengths`, by one map and with shared sequences; `None` where that does
+/// not suit.
+pub(crate) fn encode_shared(values: &[f64], lengths: &[usize]) -> Option<(Vec<Packed>, Vec<Vec<u8>>)> {
+    let choice = Mapping::choose(values);
+    let mut blocks = Vec::with_capacity(lengths.len());
+    let (mut integers, mut offs) = (Vec::with_capacity(values.len()), Vec::with_capacity(values.len()));
+    let mut rest = values;
+    for &length in lengths {
+        let (block, others) = rest.split_at_checked(length)?;
+        let mapped = Mapped::of(block, choice);
+        if mapped.misled() {
+            return None;
+        }
+        integers.extend_from_slice(&mapped.integers);
+        offs.extend_from_slice(&mapped.offs);
+        offs.resize(integers.len(), 0);
+        blocks.push(mapped);
+        rest = others;
+    }
+    let mut sequences = vec![Packed::of(&integers, lengths)?];
+    if blocks.iter().any(|b| !b.offs.is_empty()) {
+        sequences.push(Packed::of(&offs, lengths)?);
+    }
+    let payload = |(i, mapped): (usize, &Mapped)| {
+        let mut out = Vec::new();
+        mapped.put_head(&mut out, SHARED);
+        if !mapped.offs.is_empty() {
+            sequences[SEQUENCE_OFFS].put_page(&mut out, i);
+        }
+        sequences[SEQUENCE_INTEGERS].put_page(&mut out, i);
+        out
+    };
+    let payloads = blocks.iter().enumerate().map(payload).collect();
+    Some((sequences, payloads))
+}
+
+/// Reads `count` values; `heads` are those of the column's shared sequences.
+pub(crate) fn decode(input: &mut Input<'_>, count: usize, heads: &Heads) -> Result<Vec<f64>, Error> {
     if count == 0 {
         return Ok(Vec::new());
     }
-    let head = Head::get(input, count)?;
-    Ok(head.floats(ints::decode(input, count)?))
+    let mapping = Mapping::get(input)?;
+    let flags = input.u8()?;
+    if flags & !(HAS_ASIDE | HAS_OFFS | SHARED) != 0 {
+        return Err(input.unknown("flags of floats", format!("{flags:#04x}")));
+    }
+    let (mut places, mut bits) = (Vec::new(), Vec::new());
+    if flags & HAS_ASIDE != 0 {
+        let aside = input.count("values aside", count)?;
+        places = presence::decode(input, aside, count)?;
+        bits = ints::decode(input, aside)?;
+    }
+    let list = |input: &mut Input<'_>, sequence| match flags & SHARED {
+        0 => ints::decode(input, count),
+        _ => heads.page(input, sequence, count),
+    };
+    let offs = if flags & HAS_OFFS != 0 { list(input, SEQUENCE_OFFS)? } else { Vec::new() };
+    let mut values = mapping.floats(list(input, SEQUENCE_INTEGERS)?);
+    for (value, &off) in values.iter_mut().zip(&offs) {
+        *value = f64::from_bits(value.to_bits().wrapping_add_signed(off));
+    }
+    for (&place, &bits) in places.iter().zip(&bits) {
+        if let Some(value) = values.get_mut(place as usize) {
+            *value = f64::from_bits(bits as u64);
+        }
+    }
+    Ok(values)
 }
 
 #[cfg(test)]

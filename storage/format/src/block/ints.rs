@@ -4,11 +4,14 @@
 //! small numbers are packed (`patched`).
 
 use super::patched::{self, Widths};
+use super::shared::{Heads, Packed};
 use crate::error::Error;
 use crate::varint::{Input, put_zigzag, unzigzag, zigzag};
 
 const CODEC_CONSTANT: u8 = 0;
 const CODEC_RUNS: u8 = 1;
+/// The integers lie in the column's shared sequence 0.
+const CODEC_SHARED: u8 = 2;
 /// Differences: the two low bits tell how many times the values were subtracted from each other.
 const CODEC_PLAIN: u8 = 4;
 const CODEC_DELTA: u8 = 5;
@@ -41,6 +44,18 @@ pub(crate) fn encode(out: &mut Vec<u8>, values: &[i64]) {
             out.extend_from_slice(&runs);
         }
     }
+}
+
+/// The blocks of a whole column, of these `lengths`, with a shared sequence; `None` where that does not suit.
+pub(crate) fn encode_shared(values: &[i64], lengths: &[usize]) -> Option<(Vec<Packed>, Vec<Vec<u8>>)> {
+    let packed = Packed::of(values, lengths)?;
+    let payload = |i| {
+        let mut out = vec![CODEC_SHARED];
+        packed.put_page(&mut out, i);
+        out
+    };
+    let payloads = (0..lengths.len()).map(payload).collect();
+    Some((vec![packed], payloads))
 }
 
 /// The values of runs, then their lengths less one.
@@ -139,6 +154,16 @@ pub(crate) fn decode(input: &mut Input<'_>, count: usize) -> Result<Vec<i64>, Er
         CODEC_RUNS => decode_runs(input, count),
         codec => decode_differences(input, codec, count),
     }
+}
+
+/// Reads `count` values of a column with shared sequences.
+pub(crate) fn decode_shared(input: &mut Input<'_>, count: usize, heads: &Heads) -> Result<Vec<i64>, Error> {
+    let mut ahead = input.clone();
+    if ahead.u8() == Ok(CODEC_SHARED) {
+        *input = ahead;
+        return heads.page(input, 0, count);
+    }
+    decode(input, count)
 }
 
 fn decode_runs(input: &mut Input<'_>, count: usize) -> Result<Vec<i64>, Error> {

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use wattline_model::Kind;
 
 use super::stats::Stats;
+use crate::block::shared::{self, Heads, Packed};
 use crate::error::Error;
 use crate::frame;
 use crate::varint::{Input, put_varint};
@@ -25,7 +26,8 @@ const ENTRY_KNOWN: u8 = 0b1111;
 
 const COLUMN_KIND: u8 = 0b0011;
 const COLUMN_EVERY_BLOCK: u8 = 0b0100;
-const COLUMN_KNOWN: u8 = 0b0111;
+const COLUMN_SHARED: u8 = 0b1000;
+const COLUMN_KNOWN: u8 = 0b1111;
 
 /// The directory of a chunk.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub(super) struct Column {
     pub(super) kind: Kind,
     /// One a block of the chunk; `None` where it has no value.
     pub(super) blocks: Vec<Option<Entry>>,
+    /// What the blocks have in common.
+    pub(super) heads: Heads,
 }
 
 /// One column in one block.
@@ -129,12 +133,23 @@ impl Builder {
     }
 
     /// Adds a column: `blocks` holds its (block, count, quality, statistics, payload) in order. `rows` are the
-    /// lengths of all blocks.
-    pub(super) fn column(&mut self, data: &mut Vec<u8>, kind: Kind, rows: &[u32], blocks: &[BuiltEntry]) {
+    /// lengths of all blocks, `sequences` what blocks have in common.
+    pub(super) fn column(
+        &mut self,
+        data: &mut Vec<u8>,
+        kind: Kind,
+        rows: &[u32],
+        blocks: &[BuiltEntry],
+        sequences: &[Packed],
+    ) {
         let data_start = data.len();
         self.entries.clear();
         let every = blocks.len() == rows.len();
-        self.entries.push(kind_code(kind) | if every { COLUMN_EVERY_BLOCK } else { 0 });
+        let shared = if sequences.is_empty() { 0 } else { COLUMN_SHARED };
+        self.entries.push(kind_code(kind) | shared | if every { COLUMN_EVERY_BLOCK } else { 0 });
+        if shared != 0 {
+            shared::put_heads(&mut self.entries, sequences);
+        }
         if !every {
             let start = self.entries.len();
             self.entries.resize(start + rows.len().div_ceil(8), 0);
@@ -254,6 +269,7 @@ impl ColumnPlace {
             return Err(input.unknown("column tag", format!("{tag:#04x}")));
         }
         let kind = kind_of(tag);
+        let heads = if tag & COLUMN_SHARED != 0 { Heads::get(input)? } else { Heads::default() };
         let bitmap = match tag & COLUMN_EVERY_BLOCK {
             0 => Some(input.take(rows.len().div_ceil(8))?),
             _ => None,
@@ -269,7 +285,7 @@ impl ColumnPlace {
             });
         }
         input.end()?;
-        Ok(Column { kind, blocks })
+        Ok(Column { kind, blocks, heads })
     }
 }
 

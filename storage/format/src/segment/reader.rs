@@ -111,8 +111,8 @@ impl Reader {
     /// # Errors
     /// Where the block is damaged or there is no such block.
     pub fn column(&self, chunk: &Chunk, block: usize, point: PointId) -> Result<Option<Column>, Error> {
-        let Some((kind, entry, rows)) = self.entry(chunk, block, point)? else { return Ok(None) };
-        self.decode(kind, entry, rows, point).map(Some)
+        let Some((column, entry, rows)) = self.entry(chunk, block, point)? else { return Ok(None) };
+        self.decode(column, entry, rows, point).map(Some)
     }
 
     /// The statistics of `point` in block `block`; `None` where it has no values.
@@ -120,15 +120,22 @@ impl Reader {
     /// # Errors
     /// Where the directory is damaged or there is no such block.
     pub fn stats(&self, chunk: &Chunk, block: usize, point: PointId) -> Result<Option<Stats>, Error> {
-        let Some((kind, entry, rows)) = self.entry(chunk, block, point)? else { return Ok(None) };
+        let Some((column, entry, rows)) = self.entry(chunk, block, point)? else { return Ok(None) };
         if let Some(stats) = &entry.stats {
             return Ok(Some(stats.clone()));
         }
         // So few values, in the directory itself, that storing their statistics would cost more than the values.
-        Ok(Stats::of(&self.decode(kind, entry, rows, point)?.values, rows.rows))
+        let values = self.decode(column, entry, rows, point)?.values;
+        Ok(Stats::of(&values, 0..values.len(), rows.rows))
     }
 
-    fn decode(&self, kind: Kind, entry: &Entry, rows: BlockRows, point: PointId) -> Result<Column, Error> {
+    fn decode(
+        &self,
+        column: &directory::Column,
+        entry: &Entry,
+        rows: BlockRows,
+        point: PointId,
+    ) -> Result<Column, Error> {
         let mut input = self.payload(&entry.payload)?;
         let count = entry.count as usize;
         let listed = if entry.count == rows.rows {
@@ -137,9 +144,9 @@ impl Reader {
             Rows::Some(presence::decode(&mut input, count, rows.rows as usize)?)
         };
         let quality = if entry.quality { Some(quality::decode(&mut input, count)?) } else { None };
-        let values = match kind {
-            Kind::Float => Values::Float(floats::decode(&mut input, count)?),
-            Kind::Int => Values::Int(ints::decode(&mut input, count)?),
+        let values = match column.kind {
+            Kind::Float => Values::Float(floats::decode(&mut input, count, &column.heads)?),
+            Kind::Int => Values::Int(ints::decode_shared(&mut input, count, &column.heads)?),
             Kind::Bool => Values::Bool(bools::decode(&mut input, count)?),
             Kind::Text => Values::Text(texts::decode(&mut input, count)?),
         };
@@ -162,12 +169,12 @@ impl Reader {
         chunk: &'a Chunk,
         block: usize,
         point: PointId,
-    ) -> Result<Option<(Kind, &'a Entry, BlockRows)>, Error> {
+    ) -> Result<Option<(&'a directory::Column, &'a Entry, BlockRows)>, Error> {
         let rows = self.block(chunk, block)?;
         let Ok(place) = chunk.points.binary_search(&point) else { return Ok(None) };
         let column = self.column_entries(chunk, place)?;
         let entry = column.blocks.get(block).and_then(Option::as_ref);
-        Ok(entry.map(|entry| (column.kind, entry, rows)))
+        Ok(entry.map(|entry| (column, entry, rows)))
     }
 
     fn column_entries<'a>(&self, chunk: &'a Chunk, place: usize) -> Result<&'a directory::Column, Error> {

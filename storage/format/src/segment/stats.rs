@@ -2,7 +2,9 @@
 //!
 //! Owns: how they are computed and laid out. Does not own: what they answer (`query`).
 
-use wattline_model::{TextColumn, Value, Values};
+use std::ops::Range;
+
+use wattline_model::{Kind, TextColumn, Value, Values};
 
 use crate::error::Error;
 use crate::varint::{Input, put_varint, put_zigzag};
@@ -42,26 +44,37 @@ pub enum Sum {
 }
 
 impl Stats {
-    /// The statistics of `values` in a block of `rows` rows; `None` where there are no values.
-    pub(super) fn of(values: &Values, rows: u32) -> Option<Stats> {
-        let count = u32::try_from(values.len()).ok()?;
+    /// The statistics of `values[range]` in a block of `rows` rows; `None` where there are no values.
+    pub(super) fn of(values: &Values, range: Range<usize>, rows: u32) -> Option<Stats> {
+        let count = u32::try_from(range.len()).ok()?;
         let nulls = rows.checked_sub(count)?;
+        let (start, last) = (range.start, range.end.checked_sub(1)?);
         let (min, max, sum) = match values {
             Values::Float(v) => {
-                let min = v.iter().copied().min_by(f64::total_cmp)?;
-                let max = v.iter().copied().max_by(f64::total_cmp)?;
-                let sum = v.iter().fold(0.0, |sum, v| sum + v);
+                let (mut min, mut max, mut sum) = (*v.get(start)?, *v.get(start)?, 0.0);
+                for &v in v.get(range)? {
+                    min = if v.total_cmp(&min).is_lt() { v } else { min };
+                    max = if v.total_cmp(&max).is_gt() { v } else { max };
+                    sum += v;
+                }
                 (Value::Float(min), Value::Float(max), Some(Sum::Float(sum)))
             }
             Values::Int(v) => {
+                let v = v.get(range)?;
                 let sum = v.iter().map(|&v| i128::from(v)).sum();
                 (Value::Int(*v.iter().min()?), Value::Int(*v.iter().max()?), Some(Sum::Int(sum)))
             }
-            Values::Bool(v) => (Value::Bool(*v.iter().min()?), Value::Bool(*v.iter().max()?), None),
-            Values::Text(v) => (text(v.iter().min()?), text(v.iter().max()?), None),
+            Values::Bool(v) => {
+                let v = v.get(range)?;
+                (Value::Bool(*v.iter().min()?), Value::Bool(*v.iter().max()?), None)
+            }
+            Values::Text(v) => {
+                let texts = || range.clone().map(|i| v.get(i));
+                (text(texts().min()?), text(texts().max()?), None)
+            }
         };
-        let first = values.get(0).to_owned();
-        let last = values.get(values.len() - 1).to_owned();
+        let first = values.get(start).to_owned();
+        let last = values.get(last).to_owned();
         Some(Stats { count, nulls, min, max, first, last, sum })
     }
 
@@ -95,14 +108,8 @@ impl Stats {
         }
     }
 
-    /// Reads what [`put`](Self::put) appended, of values like those in `like`.
-    pub(super) fn get(
-        input: &mut Input<'_>,
-        kind: wattline_model::Kind,
-        count: u32,
-        nulls: u32,
-    ) -> Result<Stats, Error> {
-        use wattline_model::Kind;
+    /// Reads what [`put`](Self::put) appended, of values of this kind.
+    pub(super) fn get(input: &mut Input<'_>, kind: Kind, count: u32, nulls: u32) -> Result<Stats, Error> {
         let ([first, min, max, last], sum) = match kind {
             Kind::Float => {
                 let mut four = [0.0; 4];

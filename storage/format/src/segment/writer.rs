@@ -1,11 +1,14 @@
 //! Writes a segment: buffers the runs of one chunk, encodes it when it is full.
 
-use wattline_model::{AssetId, Column, ModelId, PointId, Quality, Rows, TextColumn, Values};
+use std::ops::Range;
+
+use wattline_model::{AssetId, Column, ModelId, PointId, Quality, Rows, Values};
 
 use super::directory::{Builder, BuiltEntry, STATS_VALUES_MIN};
 use super::index::{self, ChunkMeta, ModelChunks};
 use super::stats::Stats;
 use super::{BLOCK_ROWS, BlockRows, CHUNK_ROWS, Depth, Header, RUN_ROWS_ALONE, Run, Summary};
+use crate::block::shared::Packed;
 use crate::block::{bools, floats, ints, presence, quality, texts, times};
 use crate::frame;
 
@@ -323,8 +326,8 @@ fn encode_chunk(out: &mut Vec<u8>, mut chunk: Buffer, depth: Depth) -> ChunkMeta
         directory.time(out, &payload);
     }
     for column in &chunk.columns {
-        let entries = encode_column(column, &blocks, depth);
-        directory.column(out, column.values.kind(), &block_rows, &entries);
+        let (entries, sequences) = encode_column(column, &blocks, depth);
+        directory.column(out, column.values.kind(), &block_rows, &entries, &sequences);
     }
     let data_bytes = (out.len() - start) as u64;
     let directory = directory.finish();
@@ -339,8 +342,16 @@ fn encode_chunk(out: &mut Vec<u8>, mut chunk: Buffer, depth: Depth) -> ChunkMeta
     }
 }
 
-fn encode_column(column: &Gathered, blocks: &[BlockRows], depth: Depth) -> Vec<BuiltEntry> {
-    let mut entries = Vec::with_capacity(blocks.len());
+/// The places of a column's values in one block.
+struct Span {
+    block: usize,
+    start: usize,
+    end: usize,
+}
+
+/// Which values of `column` fall into which block; blocks without any are left out.
+fn spans(column: &Gathered, blocks: &[BlockRows]) -> Vec<Span> {
+    let mut spans = Vec::with_capacity(blocks.len());
     let mut start = 0;
     for (i, block) in blocks.iter().enumerate() {
         let block_end = block.first_row + block.rows;
@@ -348,41 +359,75 @@ fn encode_column(column: &Gathered, blocks: &[BlockRows], depth: Depth) -> Vec<B
             Rows::All => (block_end as usize).min(column.values.len()),
             Rows::Some(list) => start + list[start..].partition_point(|&r| r < block_end),
         };
-        if start == end {
-            continue;
+        if start < end {
+            spans.push(Span { block: i, start, end });
         }
-        let count = end - start;
-        let mut payload = Vec::new();
-        if count < block.rows as usize {
-            let positions: Vec<u32> = match &column.rows {
-                Rows::All => (0..count as u32).collect(),
-                Rows::Some(list) => list[start..end].iter().map(|&r| r - block.first_row).collect(),
-            };
-            presence::encode(&mut payload, &positions, block.rows as usize);
-        }
-        if let Some(quality) = &column.quality {
-            quality::encode(&mut payload, &quality[start..end]);
-        }
-        let values = slice(&column.values, start, end);
-        match &values {
-            Values::Float(v) => floats::encode(&mut payload, v),
-            Values::Int(v) => ints::encode(&mut payload, v),
-            Values::Bool(v) => bools::encode(&mut payload, v),
-            Values::Text(v) => texts::encode(&mut payload, &v.iter().collect::<Vec<_>>(), depth.zstd_level()),
-        }
-        let stats = if count >= STATS_VALUES_MIN { Stats::of(&values, block.rows) } else { None };
-        let quality = column.quality.is_some();
-        entries.push(BuiltEntry { block: i, count: count as u32, quality, stats, payload });
         start = end;
     }
-    entries
+    spans
 }
 
-fn slice(values: &Values, start: usize, end: usize) -> Values {
+fn encode_column(column: &Gathered, blocks: &[BlockRows], depth: Depth) -> (Vec<BuiltEntry>, Vec<Packed>) {
+    let spans = spans(column, blocks);
+    let mut payloads: Vec<Vec<u8>> =
+        spans.iter().map(|s| encode_values(&column.values, s.start..s.end, depth)).collect();
+    let mut sequences = Vec::new();
+    if depth == Depth::Deep
+        && let Some((shared, shared_payloads)) = encode_shared(&column.values, &spans)
+    {
+        let heads: usize = shared.iter().map(Packed::head_bytes).sum();
+        let bytes = |list: &[Vec<u8>]| list.iter().map(Vec::len).sum::<usize>();
+        if heads + bytes(&shared_payloads) < bytes(&payloads) {
+            (payloads, sequences) = (shared_payloads, shared);
+        }
+    }
+    let entry = |(span, values): (&Span, Vec<u8>)| {
+        let rows = blocks[span.block];
+        let count = span.end - span.start;
+        let mut payload = Vec::with_capacity(values.len());
+        if count < rows.rows as usize {
+            let positions: Vec<u32> = match &column.rows {
+                Rows::All => (0..count as u32).collect(),
+                Rows::Some(list) => list[span.start..span.end].iter().map(|&r| r - rows.first_row).collect(),
+            };
+            presence::encode(&mut payload, &positions, rows.rows as usize);
+        }
+        if let Some(quality) = &column.quality {
+            quality::encode(&mut payload, &quality[span.start..span.end]);
+        }
+        payload.extend_from_slice(&values);
+        let stats =
+            (count >= STATS_VALUES_MIN).then(|| Stats::of(&column.values, span.start..span.end, rows.rows));
+        BuiltEntry {
+            block: span.block,
+            count: count as u32,
+            quality: column.quality.is_some(),
+            stats: stats.flatten(),
+            payload,
+        }
+    };
+    (spans.iter().zip(payloads).map(entry).collect(), sequences)
+}
+
+fn encode_values(values: &Values, range: Range<usize>, depth: Depth) -> Vec<u8> {
+    let mut out = Vec::new();
     match values {
-        Values::Float(v) => Values::Float(v[start..end].to_vec()),
-        Values::Int(v) => Values::Int(v[start..end].to_vec()),
-        Values::Bool(v) => Values::Bool(v[start..end].to_vec()),
-        Values::Text(v) => Values::Text((start..end).map(|i| v.get(i)).collect::<TextColumn>()),
+        Values::Float(v) => floats::encode(&mut out, &v[range]),
+        Values::Int(v) => ints::encode(&mut out, &v[range]),
+        Values::Bool(v) => bools::encode(&mut out, &v[range]),
+        Values::Text(v) => {
+            let texts: Vec<&str> = range.map(|i| v.get(i)).collect();
+            texts::encode(&mut out, &texts, depth.zstd_level());
+        }
+    }
+    out
+}
+
+fn encode_shared(values: &Values, spans: &[Span]) -> Option<(Vec<Packed>, Vec<Vec<u8>>)> {
+    let lengths: Vec<usize> = spans.iter().map(|s| s.end - s.start).collect();
+    match values {
+        Values::Float(v) => floats::encode_shared(v, &lengths),
+        Values::Int(v) => ints::encode_shared(v, &lengths),
+        Values::Bool(_) | Values::Text(_) => None,
     }
 }

@@ -8,7 +8,7 @@ fn encoded(values: &[f64]) -> Vec<u8> {
     let mut out = Vec::new();
     encode(&mut out, values);
     let mut input = Input::new("t", 0, &out);
-    let back = decode(&mut input, values.len()).unwrap();
+    let back = decode(&mut input, values.len(), &Heads::default()).unwrap();
     assert_eq!(input.end(), Ok(()));
     let bits = |v: &[f64]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&back), bits(values));
@@ -105,7 +105,7 @@ proptest! {
         if !bytes.is_empty() {
             let at = place.index(bytes.len());
             bytes[at] = byte;
-            let _ = decode(&mut Input::new("t", 0, &bytes), list.len());
+            let _ = decode(&mut Input::new("t", 0, &bytes), list.len(), &Heads::default());
         }
     }
 }

@@ -1,0 +1,176 @@
+//! Integers of all blocks of one column, packed with what they have in common.
+//!
+//! Owns: *sequences*: a head that belongs to the column and a page a block. A block needs the head and its own page,
+//! none of its neighbours. Both are pco's wrapped format. Does not own: where heads and pages lie (`segment`).
+
+use pco::wrapped::{ChunkDecompressor, FileCompressor, FileDecompressor};
+use pco::{ChunkConfig, DecompressorScratch, PagingSpec};
+
+use crate::error::Error;
+use crate::varint::{Input, put_varint};
+
+/// pco's level: 8 is its own default, and where the size stops falling by much.
+const PCO_LEVEL: usize = 8;
+
+/// Fewer integers than this do not pay for a head.
+const INTEGERS_MIN: usize = 64;
+
+/// Sequences of one column: integers, and corrections of floats.
+const SEQUENCES_MAX: usize = 2;
+
+/// Bytes of one head. pco's hold at most some thousand bins of a few bytes each.
+const HEAD_BYTES_MAX: usize = 1 << 20;
+
+/// A packed sequence.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    head: Vec<u8>,
+    /// One a block.
+    pages: Vec<Vec<u8>>,
+}
+
+impl Packed {
+    /// `integers` of blocks of these `lengths`, none 0. `None` where there are too few, or pco declines.
+    pub(crate) fn of(integers: &[i64], lengths: &[usize]) -> Option<Packed> {
+        if integers.len() < INTEGERS_MIN {
+            return None;
+        }
+        let config = ChunkConfig::default()
+            .with_compression_level(PCO_LEVEL)
+            .with_paging_spec(PagingSpec::Exact(lengths.to_vec()));
+        let file = FileCompressor::default();
+        let mut chunk = file.chunk_compressor(integers, &config).ok()?;
+        let head = chunk.write_meta(file.write_header(Vec::new()).ok()?).ok()?;
+        let page = |i| chunk.write_page(i, Vec::new()).ok();
+        let pages = (0..lengths.len()).map(page).collect::<Option<Vec<_>>>()?;
+        Some(Packed { head, pages })
+    }
+
+    /// Bytes of the head.
+    pub(crate) fn head_bytes(&self) -> usize {
+        self.head.len()
+    }
+
+    /// Appends the page of block `i`.
+    pub(crate) fn put_page(&self, out: &mut Vec<u8>, i: usize) {
+        let page = &self.pages[i];
+        put_varint(out, page.len() as u64);
+        out.extend_from_slice(page);
+    }
+}
+
+/// Appends the heads of a column's sequences.
+pub(crate) fn put_heads(out: &mut Vec<u8>, sequences: &[Packed]) {
+    out.push(sequences.len() as u8);
+    for sequence in sequences {
+        put_varint(out, sequence.head.len() as u64);
+        out.extend_from_slice(&sequence.head);
+    }
+}
+
+/// The heads of a column's sequences, read.
+#[derive(Debug, Default)]
+pub(crate) struct Heads {
+    sequences: Vec<ChunkDecompressor<i64>>,
+}
+
+impl Heads {
+    pub(crate) fn get(input: &mut Input<'_>) -> Result<Heads, Error> {
+        let count = usize::from(input.u8()?);
+        if count > SEQUENCES_MAX {
+            return Err(input.damaged(&format!("at most {SEQUENCES_MAX} sequences"), count));
+        }
+        let mut sequences = Vec::with_capacity(count);
+        for _ in 0..count {
+            let bytes = input.count("bytes of a head", HEAD_BYTES_MAX)?;
+            let head = input.take(bytes)?;
+            let read = FileDecompressor::new(head).and_then(|(file, rest)| file.chunk_decompressor(rest));
+            match read {
+                Ok((sequence, [])) => sequences.push(sequence),
+                Ok(_) => return Err(input.damaged("the end of a head", "more bytes")),
+                Err(e) => return Err(input.damaged("the head of a sequence", e)),
+            }
+        }
+        Ok(Heads { sequences })
+    }
+
+    /// Reads the page of a block of `count` integers, of sequence `sequence`.
+    pub(crate) fn page(
+        &self,
+        input: &mut Input<'_>,
+        sequence: usize,
+        count: usize,
+    ) -> Result<Vec<i64>, Error> {
+        let bytes = input.count("bytes of a page", input.left())?;
+        let page = input.take(bytes)?;
+        let Some(chunk) = self.sequences.get(sequence) else {
+            return Err(input.damaged(&format!("one of {} sequences", self.sequences.len()), sequence));
+        };
+        let mut scratch = DecompressorScratch::default();
+        let mut integers = vec![0; count];
+        let read = chunk
+            .page_decompressor_with_scratch(page, count, &mut scratch)
+            .and_then(|mut page| page.read(&mut integers));
+        match read {
+            Ok(progress) if progress.finished && progress.n_processed == count => Ok(integers),
+            Ok(progress) => Err(input.damaged(&format!("{count} integers"), progress.n_processed)),
+            Err(e) => Err(input.damaged("a page of integers", e)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lists() -> impl Strategy<Value = (Vec<i64>, Vec<usize>)> {
+        let value = prop_oneof![any::<i64>().boxed(), (0..50_i64).boxed(), Just(i64::MIN).boxed()];
+        (prop::collection::vec(1..90_usize, 1..6), prop::collection::vec(value, 540)).prop_map(
+            |(lengths, mut list)| {
+                list.truncate(lengths.iter().sum());
+                (list, lengths)
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_block_comes_back_alone((list, lengths) in lists()) {
+            let Some(packed) = Packed::of(&list, &lengths) else {
+                prop_assert!(list.len() < INTEGERS_MIN);
+                return Ok(());
+            };
+            let mut head = Vec::new();
+            put_heads(&mut head, std::slice::from_ref(&packed));
+            let heads = Heads::get(&mut Input::new("t", 0, &head)).unwrap();
+            let mut end = list.len();
+            for (i, &len) in lengths.iter().enumerate().rev() {
+                let mut page = Vec::new();
+                packed.put_page(&mut page, i);
+                let mut input = Input::new("t", 0, &page);
+                prop_assert_eq!(&heads.page(&mut input, 0, len).unwrap(), &list[end - len..end]);
+                end -= len;
+            }
+        }
+
+        #[test]
+        fn mutated_bytes_do_not_panic(
+            (list, lengths) in lists(), at in any::<prop::sample::Index>(), byte in any::<u8>(), in_head in any::<bool>()
+        ) {
+            let Some(packed) = Packed::of(&list, &lengths) else { return Ok(()) };
+            let (mut head, mut page) = (Vec::new(), Vec::new());
+            put_heads(&mut head, std::slice::from_ref(&packed));
+            packed.put_page(&mut page, 0);
+            let bytes = if in_head { &mut head } else { &mut page };
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(heads) = Heads::get(&mut Input::new("t", 0, &head)) {
+                let _ = heads.page(&mut Input::new("t", 0, &page), 0, lengths[0]);
+            }
+        }
+    }
+}
