@@ -108,7 +108,9 @@ pub fn value<'s>(
     match point.data_type {
         DataType::Double => double(scalar).map(ValueRef::Float),
         DataType::Float => float(scalar).map(|v| ValueRef::Float(f64::from(v))),
-        DataType::Int => whole(scalar, "a 32-bit integer", i64::from(i32::MIN), i64::from(i32::MAX)).map(ValueRef::Int),
+        DataType::Int => {
+            whole(scalar, "a 32-bit integer", i64::from(i32::MIN), i64::from(i32::MAX)).map(ValueRef::Int)
+        }
         DataType::Long => whole(scalar, "a 64-bit integer", i64::MIN, i64::MAX).map(ValueRef::Int),
         DataType::Bool => match scalar {
             Scalar::Bool(v) => Ok(ValueRef::Bool(*v)),
@@ -295,7 +297,10 @@ pub fn time_max(now: Timestamp, future_limit_micros: i64) -> Timestamp {
 pub fn time_millis(scalar: &Scalar<'_>, max: Timestamp) -> Result<Timestamp, Fault> {
     let ms = match scalar {
         Scalar::Int(ms) => Some(*ms),
-        #[expect(clippy::cast_possible_truncation, reason = "saturates, and the range check refuses the ends")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "saturates, and the range check refuses the ends"
+        )]
         Scalar::Float(ms) => Some(ms.floor() as i64),
         Scalar::UInt(_) => Some(i64::MAX),
         Scalar::Text(text) => text.parse().ok(),

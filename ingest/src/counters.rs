@@ -100,6 +100,8 @@ reasons! {
         ForeignTopic = "foreign_topic",
         /// QoS 2.
         Qos2 = "qos2",
+        /// The device was disabled or removed while it was connected.
+        Disabled = "disabled",
         /// The store refused.
         Store = "store",
         /// The server stops.
@@ -147,6 +149,8 @@ counters! {
     accepted => "wattline_mqtt_connections_accepted_total";
     /// Logins that succeeded.
     logins => "wattline_mqtt_logins_total";
+    /// Sessions ended because their device logged in again.
+    takeovers => "wattline_mqtt_takeovers_total";
     /// Bytes read from MQTT clients.
     bytes_received => "wattline_mqtt_received_bytes_total";
     /// Bytes sent to MQTT clients.
@@ -212,6 +216,11 @@ impl Counters {
         if code != Code::Ok {
             add(&self.rejects[code.index()], 1);
         }
+    }
+
+    /// Messages that became durable and visible.
+    pub(crate) fn accepted(&self, kind: TopicKind, n: u64) {
+        add(&self.messages[kind.index()][Code::Ok.index()], n);
     }
 
     /// Rows or samples of a bulk write that were refused.

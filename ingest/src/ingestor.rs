@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use wattline_model::{Batch, DataType, EnumKind, ModelId, SignalType, Timestamp};
+use wattline_model::{AssetId, Batch, DataType, EnumKind, ModelId, SignalType, Timestamp};
 use wattline_registry::{Device, NewDevice, NewPoint, Product, Registry, Secret};
 use wattline_storage::Store;
 
@@ -14,6 +14,7 @@ use crate::check;
 use crate::counters::{Counters, add};
 use crate::decode::enos::Missing;
 use crate::limits::FUTURE_LIMIT_MICROS;
+use crate::mqtt::{Limiter, Sessions};
 
 /// What the operator decides about the way in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,13 +48,16 @@ struct Inner {
     store: Store,
     settings: IngestSettings,
     counters: Arc<Counters>,
+    sessions: Sessions,
+    limiter: Limiter,
 }
 
 impl Ingestor {
     /// The way into `store` for the devices of `registry`.
     pub fn new(registry: Registry, store: Store, settings: IngestSettings) -> Ingestor {
         let counters = Arc::new(Counters::default());
-        Ingestor { inner: Arc::new(Inner { registry, store, settings, counters }) }
+        let (sessions, limiter) = (Sessions::default(), Limiter::default());
+        Ingestor { inner: Arc::new(Inner { registry, store, settings, counters, sessions, limiter }) }
     }
 
     /// What was counted so far.
@@ -78,6 +82,19 @@ impl Ingestor {
 
     pub(crate) fn count(&self) -> &Counters {
         &self.inner.counters
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.inner.sessions
+    }
+
+    pub(crate) fn limiter(&self) -> &Limiter {
+        &self.inner.limiter
+    }
+
+    /// Whether a device is connected by MQTT now.
+    pub fn is_online(&self, asset: AssetId) -> bool {
+        self.inner.sessions.is_online(asset)
     }
 
     /// The time by the operating system's clock: stands for missing times and bounds the future, orders nothing.
@@ -146,7 +163,8 @@ impl Ingestor {
                 by_model.len() - 1
             });
             let points = &mut by_model[slot].1;
-            let exists = self.registry().model(point.model).is_some_and(|m| m.point_by_key(&point.key).is_some());
+            let exists =
+                self.registry().model(point.model).is_some_and(|m| m.point_by_key(&point.key).is_some());
             if !exists && points.iter().all(|p| p.key != point.key) {
                 points.push(new_point(point));
             }

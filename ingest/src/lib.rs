@@ -14,6 +14,8 @@ pub mod code;
 pub mod counters;
 pub mod decode;
 pub mod error;
+#[cfg(test)]
+mod fixture;
 pub mod ingestor;
 pub mod limits;
 pub mod mqtt;

@@ -39,11 +39,11 @@ pub const DISCARD_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const READ_BUFFER_IDLE_BYTES: usize = 2 * 1024;
 
 /// Bytes of the read buffer of a busy connection; only a packet that is larger itself makes it grow further.
-pub const READ_BUFFER_BUSY_BYTES: usize = 64 * 1024;
+pub const READ_BUFFER_BUSY_BYTES: usize = 16 * 1024;
 
 /// Bytes of answers gathered before they must be sent. The smallest packet that earns an answer has seven bytes and
 /// earns a hundred, so a read buffer of pipelined empty messages must not be answered in one piece.
-pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Topic filters of one session. The published SDKs hold about twenty.
 pub const SUBSCRIPTIONS_MAX: usize = 128;

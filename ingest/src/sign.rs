@@ -80,7 +80,9 @@ impl<'a> ClientId<'a> {
                 mode = Some(match value {
                     "2" => SecureMode::Device,
                     "3" => SecureMode::Product,
-                    other => return Err(format!("securemode {:?} is not 2 or 3", crate::check::quote(other))),
+                    other => {
+                        return Err(format!("securemode {:?} is not 2 or 3", crate::check::quote(other)));
+                    }
                 });
             } else if name.eq_ignore_ascii_case("signmethod") {
                 let named = Algorithm::named(value);
@@ -151,7 +153,8 @@ mod tests {
 
     #[test]
     fn the_worked_vectors_verify_in_either_case() {
-        for (algorithm, hex) in [(Algorithm::Sha256, SHA256), (Algorithm::Sha1, SHA1), (Algorithm::Md5, MD5)] {
+        for (algorithm, hex) in [(Algorithm::Sha256, SHA256), (Algorithm::Sha1, SHA1), (Algorithm::Md5, MD5)]
+        {
             assert!(verify(algorithm, &PARTS, SECRET, hex.as_bytes()), "{algorithm:?}");
             assert!(verify(algorithm, &PARTS, SECRET, hex.to_lowercase().as_bytes()), "{algorithm:?}");
             assert!(verify(algorithm, &PARTS, SECRET, hex.to_uppercase().as_bytes()), "{algorithm:?}");
@@ -183,10 +186,12 @@ mod tests {
 
     #[test]
     fn client_ids_come_apart() {
-        let plain = ClientId::decode("gw-0001|securemode=2,signmethod=sha256,timestamp=1767225600000|").unwrap();
+        let plain =
+            ClientId::decode("gw-0001|securemode=2,signmethod=sha256,timestamp=1767225600000|").unwrap();
         assert_eq!((plain.inner, plain.timestamp), ("gw-0001", "1767225600000"));
         assert_eq!((plain.secure_mode, plain.algorithm), (SecureMode::Device, Algorithm::Sha256));
-        let odd = "a{ip=10.0.0.1,compress=gzip}|secureMode=3, SignMethod=hmacSHA1 ,timestamp=1767225600000.123|";
+        let odd =
+            "a{ip=10.0.0.1,compress=gzip}|secureMode=3, SignMethod=hmacSHA1 ,timestamp=1767225600000.123|";
         let odd = ClientId::decode(odd).unwrap();
         assert_eq!((odd.inner, odd.timestamp), ("a{ip=10.0.0.1,compress=gzip}", "1767225600000.123"));
         assert_eq!((odd.secure_mode, odd.algorithm), (SecureMode::Product, Algorithm::Sha1));

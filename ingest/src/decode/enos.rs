@@ -152,7 +152,9 @@ pub fn decode<'p>(
     rows: &mut BatchBuilder,
 ) -> Outcome<'p> {
     let text = match std::str::from_utf8(payload) {
-        Ok(text) if text.trim_ascii().is_empty() => return Outcome::refused(Code::Empty, "the payload is empty"),
+        Ok(text) if text.trim_ascii().is_empty() => {
+            return Outcome::refused(Code::Empty, "the payload is empty");
+        }
         Ok(text) => text,
         Err(e) => {
             let message = format!("payload is not UTF-8 at byte {}", e.valid_up_to());

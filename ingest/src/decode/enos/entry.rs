@@ -114,8 +114,13 @@ impl<'de> Visitor<'de> for EntrySeed<'_, '_, '_, 'de> {
                     }
                 }
                 Name::Time => entry.time = Some(map.next_value_seed(ScalarSeed { form: Form::Plain })?),
-                Name::ProductKey if item.is_some() => entry.product_key = map.next_value_seed(TextSeed)?,
-                Name::DeviceKey if item.is_some() => entry.device_key = map.next_value_seed(TextSeed)?,
+                // The published Python SDK sends keys that nobody set as empty texts: the publisher's own.
+                Name::ProductKey if item.is_some() => {
+                    entry.product_key = map.next_value_seed(TextSeed)?.filter(|key| !key.is_empty());
+                }
+                Name::DeviceKey if item.is_some() => {
+                    entry.device_key = map.next_value_seed(TextSeed)?.filter(|key| !key.is_empty());
+                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -222,9 +227,10 @@ impl<'p> State<'_, '_, 'p> {
         if product_key == &*own.product_key && device_key == &*own.device_key {
             return Ok(Target::Own);
         }
-        let known = self.last_other.as_ref().filter(|(device, _)| {
-            product_key == &*device.product_key && device_key == &*device.device_key
-        });
+        let known = self
+            .last_other
+            .as_ref()
+            .filter(|(device, _)| product_key == &*device.product_key && device_key == &*device.device_key);
         let (device, model) = match known {
             Some(known) => known.clone(),
             None => self.other(product_key, device_key, place)?,
@@ -258,7 +264,8 @@ impl<'p> State<'_, '_, 'p> {
         if !device.enabled {
             return Err(refusal(Code::Disabled, "is disabled"));
         }
-        let model = registry.model(device.model).ok_or_else(|| refusal(Code::NoSuchDevice, "has no model"))?;
+        let model =
+            registry.model(device.model).ok_or_else(|| refusal(Code::NoSuchDevice, "has no model"))?;
         Ok((device, model))
     }
 }

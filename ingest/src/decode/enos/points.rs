@@ -54,7 +54,8 @@ impl<'de> Visitor<'de> for PointsSeed<'_, '_, '_, 'de> {
                     }
                 }
                 Found::Unknown(key) if state.context.collect_missing => {
-                    let cell = map.next_value_seed(CellSeed { form: Form::Nested, object_is_value: false })?;
+                    let cell =
+                        map.next_value_seed(CellSeed { form: Form::Nested, object_is_value: false })?;
                     let missing = guess(model, &key, &cell);
                     unknown(state, place, model, &key);
                     state.tally.missing.extend(missing);

@@ -1,0 +1,619 @@
+//! One logged-in client: its packets into rows and answers.
+//!
+//! Owns: what each packet means, synchronously, one read buffer at a time. Does not own: the socket, waiting
+//! (`connection`).
+//!
+//! Answers to messages are gathered, not sent: they may leave only after the rows are durable and visible.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use wattline_model::limits::MESSAGE_BYTES_MAX;
+use wattline_model::{AssetId, BatchBuilder, Model, Source, Timestamp};
+use wattline_registry::Device;
+
+use super::Endpoint;
+use super::login::Login;
+use super::packet::{self, Frame, Malformed, Publish, Version, kind, reason};
+use super::topics::{Request, Space, Subscriptions, is_filter, keys};
+use crate::code::Code;
+use crate::counters::{Closed, TopicKind, add};
+use crate::decode::enos::{Context, Missing, Upload, decode};
+use crate::limits::{ANSWER_BYTES_MAX, DISCARD_BYTES_MAX, PACKET_BYTES_MAX, PUBLISH_HEADER_BYTES_MAX};
+use crate::resolve::{KeyOrder, SubDevices};
+
+/// Why a connection is to end.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) closed: Closed,
+    /// For MQTT 5.
+    pub(crate) reason: u8,
+    pub(crate) text: Cow<'static, str>,
+}
+
+impl End {
+    pub(crate) fn new(closed: Closed, reason: u8, text: impl Into<Cow<'static, str>>) -> End {
+        End { closed, reason, text: text.into() }
+    }
+}
+
+impl From<Malformed> for End {
+    fn from(malformed: Malformed) -> End {
+        End::new(Closed::Protocol, reason::MALFORMED, malformed.0)
+    }
+}
+
+/// What a read buffer came to.
+pub(crate) struct Turn {
+    /// To be written before any answer is sent.
+    pub(crate) rows: BatchBuilder,
+    /// Bytes of the buffer that are done with.
+    pub(crate) taken: usize,
+    /// Length of the packet the buffer ends with, where it is not all there.
+    pub(crate) partial: Option<usize>,
+    /// Messages accepted, by upload: to be counted once durable.
+    pub(crate) accepted: [u64; Upload::ALL.len()],
+    /// Points to register before the next message, which was not taken, is tried again.
+    pub(crate) missing: Vec<Missing>,
+    /// The connection ends after what was taken is written and answered.
+    pub(crate) end: Option<End>,
+    now: Timestamp,
+}
+
+/// A message too large to be kept whose rest is still to come.
+struct Discard {
+    left: usize,
+    topic: String,
+    qos: u8,
+    packet_id: u16,
+}
+
+/// A logged-in client.
+pub(crate) struct Session {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) version: Version,
+    pub(super) device: Arc<Device>,
+    model: Arc<Model>,
+    pub(super) gateway: bool,
+    activation: bool,
+    registry_version: u64,
+    pub(super) space: Space,
+    subscriptions: Subscriptions,
+    /// Devices logged in through this one.
+    pub(super) others: FxHashMap<AssetId, Arc<Device>>,
+    pub(super) sub_devices: SubDevices,
+    order: KeyOrder,
+    scratch: String,
+    reply: Vec<u8>,
+    /// Whether the client wants reason strings (MQTT 5).
+    pub(crate) wants_reasons: bool,
+    /// The largest packet it takes.
+    pub(crate) packet_max: usize,
+    discard: Option<Discard>,
+    /// Registering points was tried for the next message: it is not tried again.
+    pub(crate) points_tried: bool,
+}
+
+impl Session {
+    /// The session of a login; `None` where its model is gone.
+    pub(crate) fn new(endpoint: Arc<Endpoint>, version: Version, login: Login) -> Option<Session> {
+        let registry = endpoint.ingestor.registry();
+        let registry_version = registry.version();
+        let model = registry.model(login.device.model)?;
+        Some(Session {
+            version,
+            space: Space::new(&login.device),
+            device: login.device,
+            model,
+            gateway: login.product.gateway,
+            activation: login.activation,
+            registry_version,
+            subscriptions: Subscriptions::default(),
+            others: FxHashMap::default(),
+            sub_devices: SubDevices::default(),
+            order: KeyOrder::default(),
+            scratch: String::new(),
+            reply: Vec::new(),
+            wants_reasons: true,
+            packet_max: usize::MAX,
+            discard: None,
+            points_tried: false,
+            endpoint,
+        })
+    }
+
+    /// Takes as many packets of `buffer` as it holds, or as `out` should hold answers to.
+    pub(crate) fn take(&mut self, buffer: &[u8], out: &mut Vec<u8>) -> Turn {
+        let end = self.refresh().err();
+        let ingestor = &self.endpoint.ingestor;
+        let mut turn = Turn {
+            rows: BatchBuilder::new(ingestor.store().shards(), Source::Client),
+            taken: 0,
+            partial: None,
+            accepted: [0; Upload::ALL.len()],
+            missing: Vec::new(),
+            end,
+            now: ingestor.now(),
+        };
+        while turn.end.is_none() && turn.missing.is_empty() && out.len() < ANSWER_BYTES_MAX {
+            let rest = &buffer[turn.taken..];
+            if rest.is_empty() {
+                break;
+            }
+            if self.discard.is_some() {
+                turn.taken += self.go_on_discarding(rest.len(), out);
+                continue;
+            }
+            match self.next(rest, &mut turn, out) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(end) => turn.end = Some(end),
+            }
+        }
+        turn
+    }
+
+    /// Takes one packet; `false` where that needs more bytes.
+    fn next(&mut self, rest: &[u8], turn: &mut Turn, out: &mut Vec<u8>) -> Result<bool, End> {
+        match packet::frame(rest, PACKET_BYTES_MAX)? {
+            Frame::Partial(length) => {
+                turn.partial = length;
+                Ok(false)
+            }
+            Frame::Whole(first, body, length) => {
+                let taken = self.packet(first, body, turn, out)?;
+                turn.taken += if taken { length } else { 0 };
+                Ok(true)
+            }
+            Frame::TooLarge(first, body, length) => {
+                let begun = self.begin_discarding(first, body, length)?;
+                if !begun {
+                    turn.partial = Some(rest.len() + PUBLISH_HEADER_BYTES_MAX);
+                }
+                Ok(begun)
+            }
+        }
+    }
+
+    /// `false` where the packet is to be tried again after [`Turn::missing`] was seen to.
+    fn packet(&mut self, first: u8, body: &[u8], turn: &mut Turn, out: &mut Vec<u8>) -> Result<bool, End> {
+        match (first >> 4, first & 0x0F) {
+            (kind::PUBLISH, _) => return self.publish(first, body, turn, out),
+            // We send at QoS 0 only; an acknowledgement of it is odd and harmless.
+            (kind::PUBACK, 0) => {}
+            (kind::SUBSCRIBE, 2) => self.subscribe(body, out)?,
+            (kind::UNSUBSCRIBE, 2) => self.unsubscribe(body, out)?,
+            (kind::PINGREQ, 0) => packet::put_pingresp(out),
+            (kind::DISCONNECT, 0) => return Err(End::new(Closed::Goodbye, reason::SUCCESS, "")),
+            _ => {
+                let text = format!("a packet of type {} is not expected here", first >> 4);
+                return Err(End::new(Closed::Protocol, reason::MALFORMED, text));
+            }
+        }
+        Ok(true)
+    }
+
+    fn publish(&mut self, first: u8, body: &[u8], turn: &mut Turn, out: &mut Vec<u8>) -> Result<bool, End> {
+        let message = packet::publish(self.version, first, body)?;
+        if message.qos == 2 {
+            return Err(End::new(Closed::Qos2, reason::QOS, "QoS 2 is not supported"));
+        }
+        if message.has_alias {
+            return Err(End::new(Closed::Protocol, reason::TOPIC_ALIAS, "topic aliases are not supported"));
+        }
+        if message.dup && !self.points_tried {
+            add(&self.endpoint.ingestor.count().redelivered, 1);
+        }
+        if let Some(request) = self.space.request(message.topic) {
+            return Ok(self.request(&message, request, None, turn, out));
+        }
+        match self.sub_device(message.topic) {
+            Some((other, request)) => Ok(self.request(&message, request, Some(other), turn, out)),
+            None => self.foreign(&message, out).map(|()| true),
+        }
+    }
+
+    /// A device logged in through this one, where `topic` is one of its topics.
+    fn sub_device(&self, topic: &str) -> Option<(Arc<Device>, Request)> {
+        let (product, device) = keys(topic)?;
+        let device = self.endpoint.ingestor.registry().device(product, device)?;
+        let other = self.others.get(&device.asset)?;
+        let request = Space::new(other).request(topic)?;
+        Some((Arc::clone(other), request))
+    }
+
+    /// A message to a topic that is not the client's. Version 5 can refuse it by name; 3.1.1 can only acknowledge it,
+    /// which would be a lie, or close.
+    fn foreign(&mut self, message: &Publish<'_>, out: &mut Vec<u8>) -> Result<(), End> {
+        let counters = self.endpoint.ingestor.count();
+        add(&counters.foreign, 1);
+        counters.message(TopicKind::Other, Code::NoRight);
+        if self.version == Version::V5 && message.qos == 1 {
+            let text = if self.wants_reasons { "1009 the topic is not the device's own" } else { "" };
+            packet::put_puback(out, self.version, message.packet_id, reason::NOT_AUTHORIZED, text);
+            return Ok(());
+        }
+        let text = format!("topic {:?} is not the device's own", crate::check::quote(message.topic));
+        Err(End::new(Closed::ForeignTopic, reason::NOT_AUTHORIZED, text))
+    }
+
+    fn request(
+        &mut self,
+        message: &Publish<'_>,
+        request: Request,
+        other: Option<Arc<Device>>,
+        turn: &mut Turn,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let kind = match request {
+            Request::Upload(upload) => TopicKind::Upload(upload),
+            Request::Combine(_) => TopicKind::Combine,
+            Request::Other => TopicKind::Other,
+            Request::Answer => {
+                self.acknowledge(message, Code::Ok, "", out);
+                return true;
+            }
+        };
+        let mut answer = Answer::new(kind, message);
+        if self.activation {
+            answer.refuse(Code::NoRight, "this login only activates; log in again with the device's secret");
+        } else if message.payload.len() > MESSAGE_BYTES_MAX {
+            answer.refuse(Code::TooLarge, too_large());
+        } else {
+            match request {
+                Request::Upload(upload) => return self.upload(upload, message, other, turn, out),
+                Request::Combine(request) => self.combine(request, message.payload, &mut answer),
+                _ => answer.refuse(Code::NotSupported, "requests to this topic are not supported yet"),
+            }
+        }
+        self.answer(&answer, out);
+        self.endpoint.ingestor.count().message(kind, answer.code);
+        true
+    }
+
+    fn upload(
+        &mut self,
+        upload: Upload,
+        message: &Publish<'_>,
+        other: Option<Arc<Device>>,
+        turn: &mut Turn,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let ingestor = &self.endpoint.ingestor;
+        let other = other.and_then(|device| Some((ingestor.registry().model(device.model)?, device)));
+        let (model, device) = other.as_ref().map_or((&self.model, &self.device), |(m, d)| (m, d));
+        let mut context = Context {
+            registry: ingestor.registry(),
+            device,
+            model,
+            gateway: self.gateway && other.is_none(),
+            sub_devices: &self.sub_devices,
+            now: turn.now,
+            time_max: ingestor.time_max(turn.now),
+            collect_missing: ingestor.settings().auto_register_points && !self.points_tried,
+            order: &mut self.order,
+            scratch: &mut self.scratch,
+        };
+        let outcome = decode(&mut context, upload, message.payload, &mut turn.rows);
+        if !outcome.missing.is_empty() {
+            turn.missing = outcome.missing;
+            return false;
+        }
+        self.points_tried = false;
+        let counters = ingestor.count();
+        if outcome.code == Code::Ok {
+            turn.accepted[upload as usize] += 1;
+            add(&counters.skipped, outcome.invalid);
+        } else {
+            counters.message(TopicKind::Upload(upload), outcome.code);
+        }
+        if upload.channel() == wattline_model::Channel::Offline {
+            add(&counters.untimed_resumes, outcome.untimed);
+        }
+        let mut answer = Answer::new(TopicKind::Upload(upload), message);
+        answer.own_topic = other.is_none();
+        (answer.id, answer.code, answer.message) = (outcome.id, outcome.code, outcome.message.into());
+        self.answer(&answer, out);
+        true
+    }
+
+    /// PUBACK and, where somebody listens, `_reply`.
+    fn answer(&mut self, answer: &Answer<'_>, out: &mut Vec<u8>) {
+        if let Some(publish) = &answer.publish {
+            self.acknowledge(publish, answer.code, &answer.message, out);
+        } else if answer.qos == 1 {
+            let refused = puback_reason(answer.code);
+            packet::put_puback(out, self.version, answer.packet_id, refused, &answer.message);
+        }
+        let heard = match answer.kind {
+            TopicKind::Upload(upload) if answer.own_topic => self.subscriptions.hears_upload(upload),
+            _ => self.subscriptions.hears(&format!("{}_reply", answer.topic)),
+        };
+        self.reply.clear();
+        answer.encode(&mut self.reply);
+        // Fixed header, topic, and the properties of version 5.
+        let size = self.reply.len() + answer.topic.len() + "_reply".len() + 8;
+        if heard && size <= self.packet_max {
+            packet::put_publish(out, self.version, &[answer.topic, "_reply"], &self.reply);
+        } else {
+            add(&self.endpoint.ingestor.count().replies_unheard, 1);
+        }
+    }
+
+    fn acknowledge(&self, message: &Publish<'_>, code: Code, text: &str, out: &mut Vec<u8>) {
+        if message.qos == 0 {
+            return;
+        }
+        let refused = puback_reason(code);
+        if self.version == Version::V311 || code == Code::Ok || !self.wants_reasons {
+            packet::put_puback(out, self.version, message.packet_id, refused, "");
+        } else {
+            packet::put_puback(out, self.version, message.packet_id, refused, &format!("{code} {text}"));
+        }
+    }
+
+    /// Begins to throw away a message that is too large, so that a client of 3.1.1 learns of it. `false` where its
+    /// header is not all there yet.
+    fn begin_discarding(&mut self, first: u8, body: &[u8], length: usize) -> Result<bool, End> {
+        let end = || End::new(Closed::TooLarge, reason::TOO_LARGE, too_large());
+        if first >> 4 != kind::PUBLISH || self.version == Version::V5 || length > DISCARD_BYTES_MAX {
+            return Err(end());
+        }
+        let message = match packet::publish(self.version, first, body) {
+            Ok(message) => message,
+            Err(_) if body.len() < PUBLISH_HEADER_BYTES_MAX => return Ok(false),
+            Err(malformed) => return Err(malformed.into()),
+        };
+        if message.qos == 2 || self.space.request(message.topic).is_none() {
+            return Err(end());
+        }
+        let (topic, qos, packet_id) = (message.topic.to_owned(), message.qos, message.packet_id);
+        self.discard = Some(Discard { left: length, topic, qos, packet_id });
+        Ok(true)
+    }
+
+    /// Throws away up to `bytes` and answers when that was the last of it. Returns how many it took.
+    fn go_on_discarding(&mut self, bytes: usize, out: &mut Vec<u8>) -> usize {
+        let Some(mut discard) = self.discard.take() else { return 0 };
+        let taken = bytes.min(discard.left);
+        discard.left -= taken;
+        if discard.left > 0 {
+            self.discard = Some(discard);
+            return taken;
+        }
+        let kind = match self.space.request(&discard.topic) {
+            Some(Request::Upload(upload)) => TopicKind::Upload(upload),
+            _ => TopicKind::Other,
+        };
+        let mut answer = Answer::of_discarded(kind, &discard);
+        answer.refuse(Code::TooLarge, too_large());
+        self.answer(&answer, out);
+        self.endpoint.ingestor.count().message(kind, Code::TooLarge);
+        taken
+    }
+
+    /// Keeps what the session knows of its devices in step with the registry.
+    fn refresh(&mut self) -> Result<(), End> {
+        let registry = self.endpoint.ingestor.registry();
+        let version = registry.version();
+        if version == self.registry_version {
+            return Ok(());
+        }
+        self.registry_version = version;
+        let gone = || End::new(Closed::Disabled, reason::NOT_AUTHORIZED, "723 the device is disabled");
+        self.device = registry.asset(self.device.asset).filter(|d| d.enabled).ok_or_else(gone)?;
+        self.model = registry.model(self.device.model).ok_or_else(gone)?;
+        self.others.retain(|asset, _| registry.asset(*asset).is_some_and(|d| d.enabled));
+        let others = &self.others;
+        self.sub_devices.retain(|asset| others.contains_key(asset));
+        Ok(())
+    }
+
+    fn subscribe(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), End> {
+        use mqtt_protocol_core::mqtt::packet::{v3_1_1, v5_0};
+        let bad = |_| End::from(Malformed("a malformed SUBSCRIBE"));
+        let (packet_id, filters) = match self.version {
+            Version::V311 => {
+                let (packet, _) = v3_1_1::Subscribe::parse(body).map_err(bad)?;
+                (packet.packet_id(), packet.entries().clone())
+            }
+            Version::V5 => {
+                let (packet, _) = v5_0::Subscribe::parse(body).map_err(bad)?;
+                (packet.packet_id(), packet.entries().clone())
+            }
+        };
+        let mut codes = Vec::with_capacity(filters.len());
+        let mut activates = false;
+        for entry in &filters {
+            let (granted, filter) = (self.grant(entry.topic_filter()), entry.topic_filter());
+            activates |= granted.is_ok()
+                && self.activation
+                && super::topics::matches(filter, &self.activation_topic());
+            codes.push(match (granted, self.version) {
+                // Granted as asked, up to 1. What we send goes at QoS 0: it is lost with the connection, and the
+                // message it answers is then sent again.
+                (Ok(()), _) => (entry.sub_opts().qos() as u8).min(1),
+                (Err(_), Version::V311) => 0x80,
+                (Err(code), Version::V5) => code,
+            });
+        }
+        packet::put_suback(out, self.version, 0x90, packet_id, &codes);
+        if activates {
+            self.put_activation(out);
+        }
+        Ok(())
+    }
+
+    /// Adds a subscription, or gives the reason code against it.
+    fn grant(&mut self, filter: &str) -> Result<(), u8> {
+        let own =
+            self.space.covers(filter) || self.others.values().any(|other| Space::new(other).covers(filter));
+        if !is_filter(filter) {
+            Err(0x8F)
+        } else if !own {
+            Err(reason::NOT_AUTHORIZED)
+        } else if !self.subscriptions.add(&self.space, filter) {
+            Err(reason::QUOTA)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn unsubscribe(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), End> {
+        use mqtt_protocol_core::mqtt::packet::{v3_1_1, v5_0};
+        let bad = |_| End::from(Malformed("a malformed UNSUBSCRIBE"));
+        let (packet_id, filters) = match self.version {
+            Version::V311 => {
+                let (packet, _) = v3_1_1::Unsubscribe::parse(body).map_err(bad)?;
+                (packet.packet_id(), packet.entries().clone())
+            }
+            Version::V5 => {
+                let (packet, _) = v5_0::Unsubscribe::parse(body).map_err(bad)?;
+                (packet.packet_id(), packet.entries().clone())
+            }
+        };
+        let subscriptions = &mut self.subscriptions;
+        let codes: Vec<u8> = filters
+            .iter()
+            .map(|f| if subscriptions.remove(&self.space, f.as_str()) { reason::SUCCESS } else { 0x11 })
+            .collect();
+        packet::put_unsuback(out, self.version, packet_id, &codes);
+        Ok(())
+    }
+
+    /// Whether this login only fetches the device's secret.
+    pub(crate) fn is_activation(&self) -> bool {
+        self.activation
+    }
+
+    /// `deviceKey&productKey`, for logs.
+    pub(crate) fn name(&self) -> String {
+        format!("{}&{}", self.device.device_key, self.device.product_key)
+    }
+
+    fn activation_topic(&self) -> String {
+        format!("{}thing/activate/info", self.space.session())
+    }
+
+    /// Tells a device that logged in with its product's secret its own.
+    pub(crate) fn put_activation(&self, out: &mut Vec<u8>) {
+        if !self.activation {
+            return;
+        }
+        let device = &self.device;
+        let info = serde_json::json!({
+            "id": "1",
+            "version": "1.0",
+            "method": "thing.activate.info",
+            "params": {
+                "assetId": &*device.asset_key,
+                "productKey": &*device.product_key,
+                "deviceKey": &*device.device_key,
+                "deviceSecret": device.secret.expose(),
+            },
+        });
+        packet::put_publish(out, self.version, &[&self.activation_topic()], info.to_string().as_bytes());
+    }
+
+    /// Gives back memory that only busy times need.
+    pub(crate) fn shrink(&mut self) {
+        self.scratch = String::new();
+        self.reply = Vec::new();
+    }
+}
+
+fn too_large() -> String {
+    format!("the message is larger than {MESSAGE_BYTES_MAX} bytes")
+}
+
+/// What MQTT 5 calls a refusal. All of them mean: do not send this again.
+fn puback_reason(code: Code) -> u8 {
+    match code {
+        Code::Ok => reason::SUCCESS,
+        Code::NoRight => reason::NOT_AUTHORIZED,
+        Code::TooLarge => reason::QUOTA,
+        Code::NotSupported => reason::IMPLEMENTATION,
+        _ => reason::PAYLOAD,
+    }
+}
+
+/// The answer to a message.
+pub(super) struct Answer<'m> {
+    kind: TopicKind,
+    topic: &'m str,
+    own_topic: bool,
+    publish: Option<&'m Publish<'m>>,
+    qos: u8,
+    packet_id: u16,
+    pub(super) id: Option<Cow<'m, str>>,
+    pub(super) code: Code,
+    pub(super) message: Cow<'static, str>,
+    pub(super) data: Option<serde_json::Value>,
+}
+
+impl<'m> Answer<'m> {
+    fn new(kind: TopicKind, publish: &'m Publish<'m>) -> Answer<'m> {
+        Answer {
+            kind,
+            topic: publish.topic,
+            own_topic: true,
+            publish: Some(publish),
+            qos: publish.qos,
+            packet_id: publish.packet_id,
+            id: None,
+            code: Code::Ok,
+            message: Cow::Borrowed(""),
+            data: None,
+        }
+    }
+
+    fn of_discarded(kind: TopicKind, discard: &'m Discard) -> Answer<'m> {
+        Answer {
+            kind,
+            topic: &discard.topic,
+            own_topic: true,
+            publish: None,
+            qos: discard.qos,
+            packet_id: discard.packet_id,
+            id: None,
+            code: Code::Ok,
+            message: Cow::Borrowed(""),
+            data: None,
+        }
+    }
+
+    pub(super) fn refuse(&mut self, code: Code, message: impl Into<Cow<'static, str>>) {
+        (self.code, self.message) = (code, message.into());
+    }
+
+    /// `{"id":"41","code":200,"data":{}}`, with a message where there is something to say.
+    fn encode(&self, out: &mut Vec<u8>) {
+        let put = |out: &mut Vec<u8>, text: &str| {
+            serde_json::to_writer(out, text).expect("a text is JSON and a Vec takes it");
+        };
+        out.push(b'{');
+        if let Some(id) = &self.id {
+            out.extend_from_slice(b"\"id\":");
+            put(out, id);
+            out.push(b',');
+        }
+        out.extend_from_slice(b"\"code\":");
+        let number = self.code.number();
+        out.extend(
+            [1_000, 100, 10, 1].iter().filter(|&&d| number >= d).map(|d| b'0' + (number / d % 10) as u8),
+        );
+        match &self.data {
+            None => out.extend_from_slice(b",\"data\":{}"),
+            Some(data) => {
+                out.extend_from_slice(b",\"data\":");
+                out.extend_from_slice(data.to_string().as_bytes());
+            }
+        }
+        if !self.message.is_empty() {
+            out.extend_from_slice(b",\"message\":");
+            put(out, &self.message);
+        }
+        out.push(b'}');
+    }
+}
