@@ -1,2 +1,7 @@
-//! wattline
-fn main() {}
+//! The `wattline` binary. Everything is in the library beside it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wattline_server::main()
+}

@@ -1,0 +1,153 @@
+//! HTTP: what may be asked of the server, and the frame around every answer.
+//!
+//! Owns: routes, the shape of refusals, metrics of requests, the token, limits on bodies and patience. Does not own:
+//! what exists (`registry`), decoding of samples (`ingest`), SQL (`query`), durability (`storage`).
+//!
+//! Reading order: [`connection`] → this file (routes, frame) → [`samples`], [`sql`] (with [`encode`]), [`latest`],
+//! [`registry`], [`health`], [`metrics`] → [`body`], [`error`].
+//!
+//! One request: *accept → TLS → head → count → token → handler → answer*. A panic in a handler is answered 500 and ends
+//! there.
+
+pub mod body;
+pub mod connection;
+pub mod encode;
+pub mod error;
+pub mod health;
+pub mod latest;
+pub mod metrics;
+pub mod process;
+pub mod registry;
+pub mod samples;
+pub mod sql;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use futures::FutureExt as _;
+use subtle::ConstantTimeEq as _;
+use tokio::runtime::Handle;
+use wattline_ingest::Ingestor;
+use wattline_query::Engine;
+use wattline_registry::Registry;
+use wattline_storage::Store;
+
+use self::error::{ApiError, ApiKind};
+use self::metrics::HttpMetrics;
+use crate::config::HttpSettings;
+use crate::serve::Listening;
+
+/// The path that needs no token: whoever watches the process must not need to know secrets.
+const OPEN_PATH: &str = "/healthz";
+
+/// What handlers share.
+pub struct App {
+    /// Who exists.
+    pub registry: Registry,
+    /// The data.
+    pub store: Store,
+    /// The way in.
+    pub ingestor: Ingestor,
+    /// The way out.
+    pub engine: Engine,
+    /// Where statements run: threads of their own, so that a heavy one delays neither intake nor health checks.
+    pub queries: Handle,
+    /// Limits and patience.
+    pub http: HttpSettings,
+    /// Statements under way.
+    pub statements: AtomicU64,
+    /// Counts of requests.
+    pub metrics: HttpMetrics,
+    /// Listeners, once all are open.
+    pub listening: OnceLock<Vec<Listening>>,
+    /// When the process began to start.
+    pub started: Instant,
+    /// Set when the end began.
+    pub stopping: AtomicBool,
+}
+
+impl App {
+    /// Whether the end began.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// Every route.
+pub fn router(app: Arc<App>) -> Router {
+    let api = Router::new()
+        .route("/orgs", get(registry::list_orgs).post(registry::create_org))
+        .route("/models", get(registry::list_models).post(registry::create_model))
+        .route("/models/{model}", get(registry::show_model))
+        .route("/models/{model}/points", post(registry::add_points))
+        .route("/models/{model}/samples", post(samples::write))
+        .route("/products", get(registry::list_products).post(registry::create_product))
+        .route("/products/{product}", get(registry::show_product))
+        .route("/devices", get(registry::list_devices).post(registry::create_devices))
+        .route("/devices/{product}/{device}", get(registry::show_device))
+        .route("/assets/{asset}", get(registry::show_asset))
+        .route("/assets/{asset}/latest", get(latest::read));
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::render))
+        .route("/sql", post(sql::run))
+        .nest("/api/v1", api)
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&app), frame))
+        .with_state(app)
+}
+
+async fn unknown_path(request: Request) -> ApiError {
+    ApiError::not_found(format!("there is no {}", request.uri().path()))
+}
+
+async fn wrong_method(request: Request) -> ApiError {
+    ApiError::new(ApiKind::Method, format!("{} is not for {}", request.uri().path(), request.method()))
+}
+
+/// Around every request: counts it, asks for the token, turns a panic into an answer.
+async fn frame(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let begin = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map_or("unknown", |path| path.as_str()).to_owned();
+    let flying = app.metrics.begin();
+    let response = match authorize(&app, &request) {
+        Err(refusal) => refusal.into_response(),
+        // The state a handler shares is behind locks that do not poison, or atomics: nothing half-done is seen.
+        Ok(()) => match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+            Ok(response) => response,
+            // The panic hook has logged message and place.
+            Err(_) => ApiError::new(ApiKind::Bug, "the server failed on this request; its log says more").into_response(),
+        },
+    };
+    flying.end(&method, &route, response.status(), begin.elapsed());
+    tracing::debug!(%method, route, status = response.status().as_u16(), elapsed = ?begin.elapsed(), "request");
+    response
+}
+
+fn authorize(app: &App, request: &Request) -> Result<(), ApiError> {
+    let Some(token) = &app.http.token else { return Ok(()) };
+    if request.uri().path() == OPEN_PATH {
+        return Ok(());
+    }
+    let shown = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
+    let shown = match shown.split_at_checked(b"Bearer ".len()) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"Bearer ") => rest,
+        _ => b"",
+    };
+    if bool::from(shown.ct_eq(token.as_bytes())) {
+        Ok(())
+    } else {
+        Err(ApiError::new(ApiKind::Unauthorized, "this server wants \"Authorization: Bearer <token>\""))
+    }
+}

@@ -1,0 +1,204 @@
+//! `POST /sql`: one statement in, its rows out as they come.
+//!
+//! Owns: the forms of a request, streaming of the answer. Does not own: planning and limits of statements (`query`),
+//! forms of answers (`encode`).
+//!
+//! A statement runs as a task on threads of its own and hands finished bytes over a short channel: a client that reads
+//! slowly stops it there, one that goes away ends it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use wattline_query::ScalarValue;
+
+use super::App;
+use super::body::{json, media_type, whole};
+use super::encode::{Encoder, Format};
+use super::error::{ApiError, ApiKind};
+
+/// Pieces of an answer that wait for the client; each is one record batch.
+const PIECES_MAX: usize = 2;
+
+/// Bytes gathered before a piece is handed over, so that tiny batches do not cost a packet each.
+const PIECE_BYTES: usize = 16 * 1_024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    sql: String,
+    #[serde(default)]
+    params: Vec<Value>,
+}
+
+type Piece = Result<Bytes, ApiError>;
+
+/// `POST /sql`
+///
+/// # Errors
+/// Whatever goes wrong up to the first rows; later it is said in the answer, or the answer breaks off.
+pub async fn run(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+    let format = Format::accepted(&headers).ok_or_else(|| {
+        let known = "application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream";
+        ApiError::new(ApiKind::Unsupported, format!("none of the accepted types is one of {known}"))
+    })?;
+    let bytes = whole(body, app.http.body_bytes_max, app.http.read_timeout).await?;
+    let (text, params) = decode(&headers, &bytes)?;
+    if app.is_stopping() {
+        return Err(ApiError::new(ApiKind::Unavailable, "the server is stopping"));
+    }
+
+    let (sender, mut pieces) = mpsc::channel::<Piece>(PIECES_MAX);
+    let queries = app.queries.clone();
+    let task = Task(queries.spawn(async move {
+        app.statements.fetch_add(1, Ordering::Relaxed);
+        let _counted = Counted(&app);
+        execute(&app, format, &text, params, &sender).await;
+    }));
+    match pieces.recv().await {
+        Some(Ok(first)) => Ok(answer(format, first, pieces, task)),
+        Some(Err(refusal)) => Err(refusal),
+        None => Err(ApiError::new(ApiKind::Bug, "the statement ended without an answer; the log says more")),
+    }
+}
+
+fn decode(headers: &HeaderMap, bytes: &[u8]) -> Result<(String, Vec<ScalarValue>), ApiError> {
+    match media_type(headers).as_str() {
+        "application/json" => {
+            let request: Request = json(bytes)?;
+            let params = request.params.into_iter().enumerate().map(|(i, value)| parameter(i, value));
+            Ok((request.sql, params.collect::<Result<_, _>>()?))
+        }
+        "application/sql" | "text/plain" | "" => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok((text.to_owned(), Vec::new())),
+            Err(error) => Err(ApiError::input(format!("request body is not UTF-8: {error}"))),
+        },
+        other => {
+            let message = format!("content type {other} is neither application/sql nor application/json");
+            Err(ApiError::new(ApiKind::Unsupported, message))
+        }
+    }
+}
+
+fn parameter(i: usize, value: Value) -> Result<ScalarValue, ApiError> {
+    match value {
+        Value::Null => Ok(ScalarValue::Null),
+        Value::Bool(flag) => Ok(ScalarValue::Boolean(Some(flag))),
+        Value::String(text) => Ok(ScalarValue::Utf8(Some(text))),
+        Value::Number(number) => Ok(match (number.as_i64(), number.as_u64()) {
+            (Some(n), _) => ScalarValue::Int64(Some(n)),
+            (None, Some(n)) => ScalarValue::UInt64(Some(n)),
+            (None, None) => ScalarValue::Float64(number.as_f64()),
+        }),
+        Value::Array(_) | Value::Object(_) => {
+            let message = format!("parameter ${}: expected null, true, false, a number or a text", i + 1);
+            Err(ApiError::input(message))
+        }
+    }
+}
+
+/// Runs the statement and sends its answer; stops where nobody takes it any more.
+async fn execute(app: &App, format: Format, text: &str, params: Vec<ScalarValue>, out: &mpsc::Sender<Piece>) {
+    let begin = Instant::now();
+    // A closed channel means that the client is gone, and with it the reason to go on.
+    if let Err(refusal) = Box::pin(stream(app, format, text, params, out, begin)).await {
+        drop(out.send(Err(refusal)).await);
+    }
+}
+
+async fn stream(
+    app: &App,
+    format: Format,
+    text: &str,
+    params: Vec<ScalarValue>,
+    out: &mpsc::Sender<Piece>,
+    begin: Instant,
+) -> Result<(), ApiError> {
+    let mut rows = app.engine.sql(text, params).await?;
+    let mut encoder = Encoder::new(format, rows.schema()).map_err(no_form)?;
+    // The first batch comes before the first byte, so that most errors still find their status code.
+    let mut next = rows.next().await.transpose().map_err(|e| wattline_query::Error::from(e))?;
+    let mut piece = Vec::new();
+    encoder.head(&mut piece);
+    let mut sent = false;
+    while let Some(batch) = next {
+        encoder.batch(&batch, &mut piece).map_err(no_form)?;
+        if piece.len() >= PIECE_BYTES {
+            if out.send(Ok(Bytes::from(std::mem::take(&mut piece)))).await.is_err() {
+                return Ok(());
+            }
+            sent = true;
+        }
+        next = match rows.next().await.transpose() {
+            Ok(next) => next,
+            Err(error) => {
+                let error = ApiError::from(wattline_query::Error::from(error));
+                if !sent || !encoder.broken(&error, &mut piece) {
+                    return Err(error);
+                }
+                drop(out.send(Ok(Bytes::from(piece))).await);
+                return Ok(());
+            }
+        };
+    }
+    encoder.tail(begin.elapsed(), &mut piece).map_err(no_form)?;
+    drop(out.send(Ok(Bytes::from(piece))).await);
+    Ok(())
+}
+
+fn no_form(error: impl std::fmt::Display) -> ApiError {
+    ApiError::input(format!("the answer has no form in the type asked for: {error}"))
+}
+
+fn answer(format: Format, first: Bytes, pieces: mpsc::Receiver<Piece>, task: Task) -> Response {
+    let rest = futures::stream::unfold((pieces, task), |(mut pieces, task)| async move {
+        pieces.recv().await.map(|piece| (piece, (pieces, task)))
+    });
+    let body = Body::from_stream(futures::stream::iter([Ok(first)]).chain(rest));
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(format.media_type()));
+    response
+}
+
+/// The running statement; dropping it ends the statement.
+struct Task(tokio::task::JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Counted<'a>(&'a App);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.statements.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl From<wattline_query::Error> for ApiError {
+    fn from(error: wattline_query::Error) -> ApiError {
+        use wattline_query::ErrorKind as Query;
+        let kind = match error.kind() {
+            Query::Input => ApiKind::Input,
+            Query::Busy => ApiKind::Busy,
+            Query::Limit => ApiKind::Resources,
+            Query::Timeout => ApiKind::Overtime,
+            Query::Damaged => ApiKind::Storage,
+            Query::Bug => ApiKind::Bug,
+        };
+        let mut refusal = ApiError::new(kind, error.message());
+        refusal.position = error.position().map(|place| (place.line, place.column));
+        refusal
+    }
+}

@@ -1,0 +1,131 @@
+//! Opens a data directory: lock, registry, store, the way in, the way out.
+//!
+//! Owns: the layout of the directory, the lock, the division of the memory budget among the parts. Does not own:
+//! listeners (`serve`).
+//!
+//! ```text
+//! <data_dir>/lock          held while a server runs; names its process
+//! <data_dir>/registry.db   who exists (SQLite)
+//! <data_dir>/store/        the data
+//! ```
+
+use std::fs::{self, File, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::Path;
+
+use wattline_env::World;
+use wattline_ingest::{IngestSettings, Ingestor};
+use wattline_query::{Engine, QuerySettings};
+use wattline_registry::Registry;
+use wattline_storage::Store;
+
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Batches committed with one sync: beyond this a longer group brings no more throughput, only delay.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// Everything that is open.
+pub struct Opened {
+    /// Who exists.
+    pub registry: Registry,
+    /// The data.
+    pub store: Store,
+    /// The way in.
+    pub ingestor: Ingestor,
+    /// The way out.
+    pub engine: Engine,
+    /// Released when dropped, last of all.
+    _lock: Lock,
+}
+
+/// Opens what `settings` name, creating it where it is not there.
+///
+/// # Errors
+/// `InUse` where another process has the directory, `Damaged` where it holds what was not written.
+pub fn open(settings: &Settings) -> Result<Opened> {
+    let dir = &settings.data_dir;
+    let failed = |e: std::io::Error| Error::failed(format!("data directory {}: {e}", dir.display()));
+    fs::create_dir_all(dir).map_err(failed)?;
+    let lock = Lock::take(dir)?;
+    let registry = Registry::open(&dir.join("registry.db")).map_err(registry_error)?;
+    let path = dir.join("store");
+    fs::create_dir_all(&path).map_err(failed)?;
+    let store = Store::open(&path, storage_settings(settings), World::real())?;
+    let ingest = IngestSettings {
+        auto_register_devices: settings.ingest.auto_register_devices,
+        auto_register_points: settings.ingest.auto_register_points,
+        future_limit_micros: i64::try_from(settings.ingest.future_limit.as_micros()).unwrap_or(i64::MAX),
+    };
+    let ingestor = Ingestor::new(registry.clone(), store.clone(), ingest);
+    let query = QuerySettings {
+        memory_bytes: settings.memory.queries as usize,
+        statements_max: settings.sql.concurrency_max,
+        timeout: Some(settings.sql.timeout),
+        rows_max: settings.sql.rows_max,
+        ..QuerySettings::default()
+    };
+    let engine = Engine::new(registry.clone(), store.clone(), query).map_err(|e| Error::failed(e.message()))?;
+    Ok(Opened { registry, store, ingestor, engine, _lock: lock })
+}
+
+/// The shares of the budget, by shard: a shard may hold one active memtable and `frozen_max` that wait.
+fn storage_settings(settings: &Settings) -> wattline_storage::Settings {
+    let defaults = wattline_storage::Settings::default();
+    let shards = u64::from(settings.shards);
+    let memtables = shards * (1 + defaults.frozen_max as u64);
+    let queue_bytes = (settings.memory.queues / shards) as usize;
+    wattline_storage::Settings {
+        shards: settings.shards,
+        memtable_bytes: (settings.memory.memtables / memtables) as usize,
+        queue_bytes,
+        group_bytes: GROUP_BYTES_MAX.min(queue_bytes / 2),
+        ..defaults
+    }
+}
+
+fn registry_error(error: wattline_registry::Error) -> Error {
+    use wattline_registry::ErrorKind as Registry;
+    let kind = match error.kind() {
+        Registry::Damaged => ErrorKind::Damaged,
+        _ => ErrorKind::Failed,
+    };
+    Error::new(kind, error.to_string())
+}
+
+/// The lock on a data directory. The operating system lets go of it when the process ends, however it ends.
+struct Lock(#[expect(dead_code, reason = "holds the lock while it is open")] File);
+
+impl Lock {
+    fn take(dir: &Path) -> Result<Lock> {
+        let path = dir.join("lock");
+        let failed = |e: std::io::Error| Error::failed(format!("lock file {}: {e}", path.display()));
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Only for the message: whoever holds the lock may be writing it just now.
+                let _ = file.read_to_string(&mut holder);
+                let holder = holder.trim();
+                let who = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
+                let message = format!("data directory {} is in use by {who}", dir.display());
+                return Err(Error::new(ErrorKind::InUse, message));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let write = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{}", std::process::id())
+        };
+        write(&mut file).map_err(failed)?;
+        Ok(Lock(file))
+    }
+}
