@@ -4,6 +4,7 @@
 //! ([`crate::check`]), durability (`storage`).
 
 pub mod arrow;
+mod assets;
 pub mod enos;
 pub mod ndjson;
 mod rejects;

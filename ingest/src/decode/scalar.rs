@@ -9,9 +9,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use wattline_model::DataType;
+use wattline_model::{BatchBuilder, DataType, Point};
 
-use crate::check::Scalar;
+use crate::check::{self, Fault, Scalar};
 
 /// How to read a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,31 @@ pub(crate) struct Cell<'a> {
 impl<'a> Cell<'a> {
     fn bare(value: Scalar<'a>) -> Cell<'a> {
         Cell { value, quality: None, stray: None }
+    }
+}
+
+/// Puts a value into the open row, where it fits its point.
+pub(crate) fn put(
+    rows: &mut BatchBuilder,
+    point: &Point,
+    cell: &Cell<'_>,
+    scratch: &mut String,
+) -> Result<(), Fault> {
+    if let Some(stray) = &cell.stray {
+        return Err(Fault::format(format!("has a member {stray:?} beside value and quality")));
+    }
+    let quality = match &cell.quality {
+        None | Some(Scalar::Null) => None,
+        Some(_) if !point.has_quality => {
+            return Err(Fault::model("has a quality, and the model gives this point none"));
+        }
+        Some(quality) => Some(check::quality(quality)?),
+    };
+    let value = check::value(point, &cell.value, scratch)?;
+    if rows.cell(point.id, value, quality) {
+        Ok(())
+    } else {
+        Err(Fault::model("is held as another kind of value in this batch"))
     }
 }
 

@@ -27,7 +27,6 @@ pub(crate) mod reason {
     pub(crate) const UNSPECIFIED: u8 = 0x80;
     pub(crate) const MALFORMED: u8 = 0x81;
     pub(crate) const IMPLEMENTATION: u8 = 0x83;
-    pub(crate) const VERSION: u8 = 0x84;
     pub(crate) const CLIENT_ID: u8 = 0x85;
     pub(crate) const CREDENTIALS: u8 = 0x86;
     pub(crate) const NOT_AUTHORIZED: u8 = 0x87;

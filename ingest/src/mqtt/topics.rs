@@ -50,11 +50,6 @@ impl Space {
         }
     }
 
-    /// The prefix of its data topics.
-    pub(crate) fn sys(&self) -> &str {
-        &self.sys
-    }
-
     /// The prefix of its session topics.
     pub(crate) fn session(&self) -> &str {
         &self.session

@@ -3,13 +3,13 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use wattline_model::{BatchBuilder, DataType, Model, Point};
+use wattline_model::{DataType, Model, Point};
 
 use super::entry::{Place, Target};
 use super::{Missing, State};
-use crate::check::{self, Fault, Scalar, quote};
+use crate::check::{Scalar, quote};
 use crate::code::Code;
-use crate::decode::scalar::{Cell, CellSeed, Form};
+use crate::decode::scalar::{Cell, CellSeed, Form, put};
 use crate::resolve::KeyOrder;
 
 /// Reads `{point: value, …}` into the open row of `target`.
@@ -85,25 +85,6 @@ fn seed_of(data_type: DataType, raw_numbers: bool) -> CellSeed {
         form => form,
     };
     CellSeed { form, object_is_value: data_type == DataType::Struct }
-}
-
-fn put(rows: &mut BatchBuilder, point: &Point, cell: &Cell<'_>, scratch: &mut String) -> Result<(), Fault> {
-    if let Some(stray) = &cell.stray {
-        return Err(Fault::format(format!("has a member {stray:?} beside value and quality")));
-    }
-    let quality = match &cell.quality {
-        None | Some(Scalar::Null) => None,
-        Some(_) if !point.has_quality => {
-            return Err(Fault::model("has a quality, and the model gives this point none"));
-        }
-        Some(quality) => Some(check::quality(quality)?),
-    };
-    let value = check::value(point, &cell.value, scratch)?;
-    if rows.cell(point.id, value, quality) {
-        Ok(())
-    } else {
-        Err(Fault::model("is held as another kind of value in this batch"))
-    }
 }
 
 /// The definition of an unknown point that its first value suggests.
