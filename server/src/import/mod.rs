@@ -34,7 +34,7 @@ use plan::{Content, Plan, Source};
 use progress::{Progress, grouped, short};
 use rejects::Rejects;
 use rest::Rest;
-use rows::{Chunk, Rows};
+use rows::{CELLS_MAX, Chunk, Rows};
 use send::{Handoff, Target};
 use time::TimeReader;
 
@@ -158,7 +158,7 @@ impl Job<'_> {
                 let mut rejects = self.rejects.lock();
                 rejects.refuse(self.progress, file, mark, refusal.column.as_deref(), &refusal.reason)?;
             }
-            if rows.count() >= self.options.batch_rows
+            if rows.is_full(self.options.batch_rows)
                 && let Some(chunk) = rows.take()
             {
                 go_on = give(chunk)?;
@@ -190,7 +190,8 @@ impl Job<'_> {
             rows: 0,
             nan_is_null: self.options.dialect.nulls.iter().any(|n| n == b"NaN"),
         };
-        for batch in parquet::open(&source.path, self.options.batch_rows)? {
+        let rows = self.options.batch_rows.min(CELLS_MAX / source.layout.points.len().max(1));
+        for batch in parquet::open(&source.path, rows.max(1))? {
             let batch = batch.map_err(|e| Error::failed(format!("{}: {e}", source.path.display())))?;
             let (chunk, refused) = converter.convert(&batch)?;
             for (mark, refusal) in refused {

@@ -92,7 +92,7 @@ impl Rejects {
     /// Counts lines of which nothing but their number is known.
     pub fn refuse_unnamed(&mut self, progress: &Progress, count: u64, place: &str) -> Result<()> {
         self.count += count;
-        let note = format!("{count} more rows of {place} were refused; the server does not list all");
+        let note = format!("{count} more values of {place} were refused; the server does not list all");
         progress.say(&note);
         if let Some((out, writer)) = &mut self.file {
             write_line(writer, format!("# {note}").as_bytes()).map_err(|e| cannot(out, &e))?;

@@ -21,6 +21,11 @@ use super::time::{Format, TimeReader, shown};
 /// Longest number in characters: 17 digits, sign, point and exponent need 24.
 const NUMBER_BYTES_MAX: usize = 64;
 
+/// Bytes of lines, and cells, of one request at most, whatever the number of rows: the server bounds its bodies too.
+pub const RAW_BYTES_MAX: usize = 8 << 20;
+/// See [`RAW_BYTES_MAX`].
+pub const CELLS_MAX: usize = 1_000_000;
+
 /// Where a row came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -82,7 +87,7 @@ pub struct Rows {
     times: Vec<i64>,
     marks: Vec<Mark>,
     assets: Assets,
-    samples: u64,
+    raw_bytes: usize,
 }
 
 /// Asset ids of the rows, each text kept once.
@@ -91,8 +96,6 @@ struct Assets {
     known: HashMap<Vec<u8>, u32>,
     texts: Vec<String>,
     rows: Vec<u32>,
-    /// Index in `texts` of the first one nobody has asked for yet.
-    asked: usize,
 }
 
 /// Texts that stand for "no value", with their lengths as bits for a quick no.
@@ -201,24 +204,19 @@ impl Rows {
             times: Vec::new(),
             marks: Vec::new(),
             assets: Assets::default(),
-            samples: 0,
+            raw_bytes: 0,
         }
     }
 
-    /// How many rows are gathered.
-    pub fn count(&self) -> usize {
-        self.times.len()
+    /// Whether a request is full: `rows_max` rows, or as many bytes or cells as one may have.
+    pub fn is_full(&self, rows_max: usize) -> bool {
+        let cells = self.times.len() * self.columns.len();
+        self.times.len() >= rows_max || self.raw_bytes >= RAW_BYTES_MAX || cells >= CELLS_MAX
     }
 
     /// Local times so far that a clock change skipped, and that happened twice.
     pub fn clock_changes(&self) -> (u64, u64) {
         (self.time.skipped, self.time.repeated)
-    }
-
-    /// Asset ids seen since this was asked last.
-    pub fn new_assets(&mut self) -> &[String] {
-        let from = std::mem::replace(&mut self.assets.asked, self.assets.texts.len());
-        &self.assets.texts[from..]
     }
 
     /// Adds one record, or says why not and stays as it was.
@@ -231,6 +229,7 @@ impl Rows {
             self.assets.rows.truncate(rows);
             return outcome;
         }
+        self.raw_bytes += record.raw.len();
         self.marks.push(Mark { line: record.line, offset: record.offset, len: record.raw.len() as u32 });
         Ok(())
     }
@@ -334,7 +333,7 @@ impl Rows {
             arrays.push(array);
             samples += present;
         }
-        self.samples += samples;
+        self.raw_bytes = 0;
         let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
             .expect("columns are built with the schema's types and one cell a row");
         Some(Chunk { file: self.file, rows, marks: std::mem::take(&mut self.marks), samples })

@@ -203,11 +203,21 @@ fn verdict(answer: Result<Answer>) -> Result<Verdict> {
 fn settle(target: &Target<'_>, chunk: &Chunk, outcome: Outcome) -> Result<()> {
     target.progress.acknowledged(outcome.rows, outcome.samples);
     let named = outcome.rejects.len() as u64;
+    let mut listed = outcome.rejects;
+    // The server judges column by column; a line shall be shown once, with everything that is wrong with it.
+    listed.sort_by_key(|reject| reject.row);
     let mut rejects = target.rejects.lock();
-    for reject in &outcome.rejects {
-        let mark = chunk.marks.get(reject.row).copied().unwrap_or(Mark { line: 0, offset: 0, len: 0 });
-        let reason = format!("refused by the server: {}", reject.reason);
-        rejects.refuse(target.progress, chunk.file, mark, reject.field.as_deref(), &reason)?;
+    for of_row in listed.chunk_by(|a, b| a.row == b.row) {
+        let mark = chunk.marks.get(of_row[0].row).copied().unwrap_or(Mark { line: 0, offset: 0, len: 0 });
+        let reasons: Vec<String> = of_row
+            .iter()
+            .map(|reject| match &reject.field {
+                Some(field) => format!("{field}: {}", reject.reason),
+                None => reject.reason.clone(),
+            })
+            .collect();
+        let reason = format!("refused by the server: {}", reasons.join("; "));
+        rejects.refuse(target.progress, chunk.file, mark, None, &reason)?;
     }
     if outcome.rejected > named {
         let line = |mark: Option<&Mark>| mark.map_or(0, |m| m.line);

@@ -56,6 +56,7 @@ fn a_line_is_taken_whole_or_not_at_all() {
     let short: Vec<_> = refused.iter().map(|(line, column, _)| (*line, column.as_deref())).collect();
     assert_eq!(short, [(2, Some("c3")), (4, Some("c0")), (5, None), (6, Some("c1"))]);
     assert!(refused[0].2.contains("\"seven\" is not a whole number"), "{}", refused[0].2);
+    assert!(rows.is_full(3) && !rows.is_full(4));
     assert_eq!(refused[2].2, "3 fields instead of 4");
     assert!(refused[3].2.contains("not a finite number"));
 
@@ -128,7 +129,7 @@ fn the_end_of_a_truncated_file_is_named() {
         || rows(Owner::Asset("T1".to_owned()), vec![Role::Time, Role::Point(0)], &[Kind::Float], false);
     let mut whole = make();
     assert!(push(&mut whole, b"1,2\n3,4", false).is_empty(), "only the last line end is missing");
-    assert_eq!(whole.count(), 2);
+    assert_eq!(whole.take().unwrap().rows.num_rows(), 2);
     let refused = push(&mut make(), b"1,2\n3", false);
     assert!(refused[0].2.contains("ends in the middle of this line, with 1 of 2 fields"), "{refused:?}");
     let refused = push(&mut make(), b"1,2\n3,\"4", false);
