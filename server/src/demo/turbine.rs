@@ -149,7 +149,7 @@ impl Turbine {
     /// Turbine number `number` at `place`.
     pub fn new(seed: u64, number: u64, place: Place) -> Turbine {
         let mut chance = Chance::new(seed, 100 + number);
-        let flutter = Wander::new(&mut chance, 8.0);
+        let flutter = Wander::new(&mut chance, 15.0);
         let total_kwh = chance.between(4e6, 9e6);
         Turbine {
             place,
@@ -182,7 +182,7 @@ impl Turbine {
     /// Moves on by `dt` seconds to `time_s`; `wind_ms` is the wind at its place with gusts and wakes.
     pub fn step(&mut self, time_s: f64, dt: f64, wind_ms: f64, air: &Air, orders: Orders) {
         let flutter = self.flutter.step(&mut self.chance, dt);
-        self.wind_ms = (wind_ms * (1.0 + 0.04 * flutter)).max(0.0);
+        self.wind_ms = (wind_ms * (1.0 + 0.07 * flutter)).max(0.0);
         self.wind_1min_ms = toward(self.wind_1min_ms, self.wind_ms, 60.0, dt);
         self.wind_10min_ms = toward(self.wind_10min_ms, self.wind_ms, 600.0, dt);
         self.setpoint_pct = orders.limit * 100.0;

@@ -15,8 +15,8 @@ use super::chance::{Chance, Wander};
 const SCALE_MS: f64 = 9.0;
 /// Mean direction the wind comes from.
 const PREVAILING_DEG: f64 = 235.0;
-/// Gusts as a share of the mean wind: turbulence intensity of open land at hub height.
-const GUST_SHARE: f64 = 0.09;
+/// Gusts that cross the whole farm, as a share of the mean wind; each rotor has its own turbulence on top.
+const GUST_SHARE: f64 = 0.05;
 /// How long a gust lasts.
 const GUST_MEMORY_S: f64 = 45.0;
 /// Steps of gusts remembered: a farm of 5 km at 3 m/s needs half an hour. Shorter steps reach less far back.
