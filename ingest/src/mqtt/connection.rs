@@ -385,3 +385,6 @@ fn decode_connect(body: &[u8]) -> Result<Connect, Option<u8>> {
         None => Err(None),
     }
 }
+
+#[cfg(test)]
+mod tests;

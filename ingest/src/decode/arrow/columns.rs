@@ -31,8 +31,11 @@ pub(super) fn read_point(
     keep: &[bool],
     rejects: &mut Rejects,
 ) -> Result<Read, Error> {
+    // Logical nulls: a column of nothing and a dictionary keep theirs elsewhere than in a bitmap of their own.
+    let nulls = array.logical_nulls();
+    let valid = |i| nulls.as_ref().is_none_or(|n| n.is_valid(i));
     let wanted: Vec<bool> = (0..keep.len())
-        .map(|i| keep[i] && array.is_valid(i) && quality.as_ref().is_none_or(|q| q[i].is_some()))
+        .map(|i| keep[i] && valid(i) && quality.as_ref().is_none_or(|q| q[i].is_some()))
         .collect();
     let mut column = Filling { point, wanted, values: Values::new(point.data_type.kind()), rejects };
     column.fill(array)?;
@@ -59,9 +62,10 @@ pub(super) fn read_quality(
     let codes =
         cast(array, &Arrow::Int64).map_err(|e| Error::input(format!("column {name}_quality: {e}")))?;
     let codes = codes.as_primitive::<Int64Type>();
+    let nulls = array.logical_nulls();
     let mut qualities = Vec::with_capacity(keep.len());
     for (row, &keep) in keep.iter().enumerate() {
-        if array.is_null(row) || !keep {
+        if nulls.as_ref().is_some_and(|n| n.is_null(row)) || !keep {
             qualities.push(Some(Quality::GOOD));
             continue;
         }
