@@ -10,6 +10,10 @@ use futures::StreamExt as _;
 
 use super::error::{ApiError, ApiKind};
 
+/// Bytes of a refused body that are still taken and thrown away: a client that is cut off while it sends often does not
+/// read the answer that tells why.
+const DISCARD_BYTES_MAX: usize = 8 << 20;
+
 /// A body that is read piece by piece.
 pub struct Pieces {
     stream: BodyDataStream,
@@ -39,6 +43,19 @@ impl Pieces {
     }
 }
 
+impl Pieces {
+    /// Takes what still comes, within bounds, and throws it away.
+    pub async fn discard(&mut self) {
+        let mut left = DISCARD_BYTES_MAX;
+        while let Ok(Some(piece)) = self.next().await {
+            match left.checked_sub(piece.len()) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    }
+}
+
 /// The whole of `body`, at most `bytes_max`.
 ///
 /// # Errors
@@ -48,6 +65,7 @@ pub async fn whole(body: Body, bytes_max: usize, silence_max: Duration) -> Resul
     let mut all = BytesMut::new();
     while let Some(piece) = pieces.next().await? {
         if all.len() + piece.len() > bytes_max {
+            pieces.discard().await;
             let message = format!("request body is larger than {bytes_max} bytes");
             return Err(ApiError::new(ApiKind::TooLarge, message));
         }

@@ -17,6 +17,8 @@ pub enum ApiKind {
     Input,
     /// Show the token.
     Unauthorized,
+    /// A web page of another origin asks through somebody's browser.
+    Forbidden,
     /// There is no such thing.
     NotFound,
     /// There is no such method here.
@@ -51,6 +53,7 @@ impl ApiKind {
         match self {
             ApiKind::Input => (StatusCode::BAD_REQUEST, "input"),
             ApiKind::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            ApiKind::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
             ApiKind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             ApiKind::Method => (StatusCode::METHOD_NOT_ALLOWED, "method"),
             ApiKind::Conflict => (StatusCode::CONFLICT, "conflict"),

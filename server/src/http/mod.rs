@@ -121,7 +121,7 @@ async fn frame(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", |path| path.as_str()).to_owned();
     let flying = app.metrics.begin();
-    let response = match authorize(&app, &request) {
+    let response = match same_origin(&request).and_then(|()| authorize(&app, &request)) {
         Err(refusal) => refusal.into_response(),
         // The state a handler shares is behind locks that do not poison, or atomics: nothing half-done is seen.
         Ok(()) => match AssertUnwindSafe(next.run(request)).catch_unwind().await {
@@ -133,6 +133,20 @@ async fn frame(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     flying.end(&method, &route, response.status(), begin.elapsed());
     tracing::debug!(%method, route, status = response.status().as_u16(), elapsed = ?begin.elapsed(), "request");
     response
+}
+
+/// Being bound to loopback keeps other machines out, but not web pages: a browser on this one sends what any page tells
+/// it to. It also says, in `Origin`, which page that was.
+fn same_origin(request: &Request) -> Result<(), ApiError> {
+    let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(()) };
+    let host = request.headers().get(header::HOST).map(|value| value.as_bytes()).unwrap_or_default();
+    let origin = origin.as_bytes();
+    let from = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://")).unwrap_or_default();
+    if !host.is_empty() && from.eq_ignore_ascii_case(host) {
+        Ok(())
+    } else {
+        Err(ApiError::new(ApiKind::Forbidden, "requests of web pages of another origin are not answered"))
+    }
 }
 
 fn authorize(app: &App, request: &Request) -> Result<(), ApiError> {

@@ -62,11 +62,14 @@ pub async fn write(
             return Err(ApiError::new(ApiKind::Unsupported, message));
         }
     };
-    let pieces = Pieces::new(body, app.http.read_timeout);
+    let mut pieces = Pieces::new(body, app.http.read_timeout);
     let mut tally = Tally::default();
-    match Box::pin(pump(&app, &model, splitter, pieces, &mut tally)).await {
+    match Box::pin(pump(&app, &model, splitter, &mut pieces, &mut tally)).await {
         Ok(()) => Ok(Json(tally.into_json().into())),
         Err(mut error) => {
+            if error.kind == ApiKind::TooLarge || error.kind == ApiKind::Input {
+                pieces.discard().await;
+            }
             error.beside = tally.into_json();
             Err(error)
         }
@@ -78,7 +81,7 @@ async fn pump(
     app: &App,
     model: &Model,
     mut splitter: Splitter,
-    mut pieces: Pieces,
+    pieces: &mut Pieces,
     tally: &mut Tally,
 ) -> Result<(), ApiError> {
     let mut waiting: Option<Decoded> = None;
@@ -86,7 +89,7 @@ async fn pump(
     loop {
         let ingestor = &app.ingestor;
         let read = async {
-            let part = splitter.next(&mut pieces).await?;
+            let part = splitter.next(pieces).await?;
             part.map(|part| decode(ingestor, model, &part)).transpose()
         };
         let (written, next) = match waiting.take() {

@@ -78,7 +78,8 @@ fn decode(headers: &HeaderMap, bytes: &[u8]) -> Result<(String, Vec<ScalarValue>
             let params = request.params.into_iter().enumerate().map(|(i, value)| parameter(i, value));
             Ok((request.sql, params.collect::<Result<_, _>>()?))
         }
-        "application/sql" | "text/plain" | "" => match std::str::from_utf8(bytes) {
+        // The last is what `curl -d` sends where it is told nothing else.
+        "application/sql" | "text/plain" | "" | "application/x-www-form-urlencoded" => match std::str::from_utf8(bytes) {
             Ok(text) => Ok((text.to_owned(), Vec::new())),
             Err(error) => Err(ApiError::input(format!("request body is not UTF-8: {error}"))),
         },
