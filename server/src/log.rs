@@ -15,10 +15,14 @@ use crate::error::{Error, Result};
 /// Where `log.level` is not understood.
 pub fn start(settings: &Settings) -> Result<()> {
     let level = &settings.log_level;
-    let filter = EnvFilter::try_new(level).map_err(|e| Error::usage(format!("setting log.level {level:?}: {e}")))?;
+    let filter =
+        EnvFilter::try_new(level).map_err(|e| Error::usage(format!("setting log.level {level:?}: {e}")))?;
     let log = fmt().with_env_filter(filter).with_writer(stderr);
-    let started =
-        if settings.log_json { log.json().try_init() } else { log.with_ansi(stderr().is_terminal()).try_init() };
+    let started = if settings.log_json {
+        log.json().try_init()
+    } else {
+        log.with_ansi(stderr().is_terminal()).try_init()
+    };
     started.map_err(|e| Error::failed(format!("log: {e}")))?;
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();

@@ -65,7 +65,8 @@ pub fn open(settings: &Settings) -> Result<Opened> {
         rows_max: settings.sql.rows_max,
         ..QuerySettings::default()
     };
-    let engine = Engine::new(registry.clone(), store.clone(), query).map_err(|e| Error::failed(e.message()))?;
+    let engine =
+        Engine::new(registry.clone(), store.clone(), query).map_err(|e| Error::failed(e.message()))?;
     Ok(Opened { registry, store, ingestor, engine, _lock: lock })
 }
 
@@ -114,7 +115,11 @@ impl Lock {
                 // Only for the message: whoever holds the lock may be writing it just now.
                 let _ = file.read_to_string(&mut holder);
                 let holder = holder.trim();
-                let who = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
+                let who = if holder.is_empty() {
+                    "another process".to_owned()
+                } else {
+                    format!("process {holder}")
+                };
                 let message = format!("data directory {} is in use by {who}", dir.display());
                 return Err(Error::new(ErrorKind::InUse, message));
             }

@@ -139,7 +139,9 @@ async fn bind_all(settings: &Settings) -> Result<Vec<Bound>> {
     let mut bound = Vec::new();
     if let Some(address) = &settings.http.listen {
         let tls = settings.http.tls.as_ref();
-        let tls = tls.map(|files| server_config(files, ClientCertificates::Required, &[b"http/1.1"])).transpose()?;
+        let tls = tls
+            .map(|files| server_config(files, ClientCertificates::Required, &[b"http/1.1"]))
+            .transpose()?;
         let protocol = if tls.is_some() { "https" } else { "http" };
         let http = bind("http.listen", protocol, address, tls).await?;
         let guarded = settings.http.token.is_some() || settings.http.allow_unauthenticated_remote;

@@ -29,7 +29,10 @@ pub fn on_signal(token: CancellationToken) -> Result<()> {
                 _ = int.recv() => "SIGINT",
             };
             if first {
-                tracing::info!(signal = name, "stopping: no new connections, requests under way are finished");
+                tracing::info!(
+                    signal = name,
+                    "stopping: no new connections, requests under way are finished"
+                );
                 token.cancel();
             } else {
                 tracing::warn!(signal = name, "stopping at once");

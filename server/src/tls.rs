@@ -53,7 +53,8 @@ pub fn server_config(
             builder.with_client_cert_verifier(verifier.build().map_err(|e| wrong("authority", path, &e))?)
         }
     };
-    let mut config = builder.with_single_cert(chain, key).map_err(|e| wrong("certificate", &files.cert, &e))?;
+    let mut config =
+        builder.with_single_cert(chain, key).map_err(|e| wrong("certificate", &files.cert, &e))?;
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
 }

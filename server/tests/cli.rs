@@ -32,7 +32,10 @@ fn models_products_and_devices_from_the_command_line() {
     assert!(ok(&server, &["model", "list"]).lines().nth(2).unwrap().starts_with("turbine | turbine |"));
 
     ok(&server, &["product", "create", "--model", "turbine", "--key", "pk", "--name", "V90"]);
-    let made = ok(&server, &["device", "create", "--product", "pk", "--key", "wt-1", "--timezone", "+03:00", "--json"]);
+    let made = ok(
+        &server,
+        &["device", "create", "--product", "pk", "--key", "wt-1", "--timezone", "+03:00", "--json"],
+    );
     let made: Value = serde_json::from_str(&made).unwrap();
     assert!(made["deviceSecret"].is_string());
     let shown = ok(&server, &["device", "show", "pk/wt-1"]);
@@ -51,7 +54,9 @@ fn sql_from_the_command_line() {
     let dir = dir();
     let server = Server::start(dir.path());
     server.fleet(1);
-    server.ndjson("turbine", "{\"asset_id\":\"a0\",\"time\":1767225600000,\"wind_speed\":7.25,\"n\":3}\n").ok(200);
+    server
+        .ndjson("turbine", "{\"asset_id\":\"a0\",\"time\":1767225600000,\"wind_speed\":7.25,\"n\":3}\n")
+        .ok(200);
     let sql = "SELECT asset_id, wind_speed, n FROM turbine";
     assert_eq!(
         ok(&server, &["sql", "--no-timing", "-c", sql]),
@@ -99,7 +104,10 @@ fn a_token_is_sent_and_not_shown() {
     let server = Server::start_with(dir.path(), &["--set", "http.token=s3cret"]);
     assert_eq!(cli(&server, &["model", "list"]).0, 1);
     let (code, _, log) = finish(
-        wattline().args(["model", "list"]).env("WATTLINE_SERVER", server.url()).env("WATTLINE_TOKEN", "s3cret"),
+        wattline()
+            .args(["model", "list"])
+            .env("WATTLINE_SERVER", server.url())
+            .env("WATTLINE_TOKEN", "s3cret"),
     );
     assert_eq!(code, 0, "{log}");
     server.stop();

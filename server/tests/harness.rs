@@ -221,13 +221,15 @@ impl Answer {
     /// The JSON of an answer with this status.
     pub fn ok(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
+        assert!(self.whole, "the answer broke off");
         self.json()
     }
 
     /// Kind and message of a refusal with this status.
     pub fn refused(&self, status: u16) -> (String, String) {
         let error = self.ok(status)["error"].clone();
-        let text = |name: &str| error[name].as_str().unwrap_or_else(|| panic!("no {name}: {error}")).to_owned();
+        let text =
+            |name: &str| error[name].as_str().unwrap_or_else(|| panic!("no {name}: {error}")).to_owned();
         (text("kind"), text("message"))
     }
 }

@@ -24,15 +24,22 @@ fn unknown_paths_and_wrong_methods_are_refused_in_json() {
 fn bad_bodies_are_refused_and_the_server_lives() {
     let dir = dir();
     let server = Server::start_with(dir.path(), &["--set", "http.body_max=64KiB"]);
-    let json = |body: &str| server.request("POST", "/sql", &[("content-type", "application/json")], body.as_bytes());
+    let json =
+        |body: &str| server.request("POST", "/sql", &[("content-type", "application/json")], body.as_bytes());
     let (kind, message) = json("{\"sql\": \"select 1\"").refused(400);
     assert!(kind == "input" && message.contains("line 1 column"), "{message}");
     assert!(json("{\"sql\": \"select 1\", \"parms\": []}").refused(400).1.contains("parms"));
     let deep = format!("{{\"sql\": \"select 1\", \"params\": {}{}}}", "[".repeat(20_000), "]".repeat(20_000));
     assert!(json(&deep).refused(400).1.contains("recursion"));
     assert_eq!(json(&format!("{{\"sql\": \"{}\"}}", "x".repeat(70_000))).refused(413).0, "too_large");
-    assert_eq!(server.request("POST", "/sql", &[("content-type", "application/sql")], b"\xff\xfe").refused(400).0, "input");
-    assert_eq!(server.request("POST", "/sql", &[("content-type", "image/png")], b"x").refused(415).0, "unsupported");
+    assert_eq!(
+        server.request("POST", "/sql", &[("content-type", "application/sql")], b"\xff\xfe").refused(400).0,
+        "input"
+    );
+    assert_eq!(
+        server.request("POST", "/sql", &[("content-type", "image/png")], b"x").refused(415).0,
+        "unsupported"
+    );
     let models = |body: &str| server.request("POST", "/api/v1/models", &[], body.as_bytes());
     assert!(models("{\"modelId\": \"m\", \"pints\": {}}").refused(400).1.contains("pints"));
     assert_eq!(models(&"[".repeat(30_000)).refused(400).0, "input");
@@ -76,7 +83,10 @@ fn a_token_is_wanted_for_everything_but_healthz() {
     }
     let with = |value: &str| server.request("GET", "/readyz", &[("authorization", value)], b"").status;
     assert_eq!((with("Bearer s3cret"), with("bearer s3cret")), (200, 200));
-    assert_eq!((with("Bearer s3cre"), with("Bearer s3cretx"), with("s3cret"), with("Bearer ")), (401, 401, 401, 401));
+    assert_eq!(
+        (with("Bearer s3cre"), with("Bearer s3cretx"), with("s3cret"), with("Bearer ")),
+        (401, 401, 401, 401)
+    );
     server.stop();
 }
 
@@ -101,7 +111,9 @@ fn metrics_are_prometheus_text_and_count() {
     let dir = dir();
     let server = Server::start(dir.path());
     server.fleet(1);
-    server.ndjson("turbine", "{\"asset_id\":\"a0\",\"time\":1767225600000,\"wind_speed\":1,\"n\":2}\n").ok(200);
+    server
+        .ndjson("turbine", "{\"asset_id\":\"a0\",\"time\":1767225600000,\"wind_speed\":1,\"n\":2}\n")
+        .ok(200);
     server.get("/no/such");
     let answer = server.get("/metrics");
     assert!(answer.head.contains("content-type: text/plain; version=0.0.4"), "{}", answer.head);

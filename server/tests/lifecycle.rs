@@ -31,7 +31,8 @@ fn promise_1_what_was_acknowledged_is_there_after_a_restart() {
     let dir = dir();
     let server = Server::start(dir.path());
     server.fleet(2);
-    let answer = server.ndjson("turbine", "{\"asset_id\":\"a0\",\"time\":1767225600000,\"wind_speed\":7.5}\n").ok(200);
+    let answer =
+        server.ndjson("turbine", "{\"asset_id\":\"a0\",\"time\":1767225600000,\"wind_speed\":7.5}\n").ok(200);
     assert_eq!(answer["samples"], 1);
     server.stop();
 
@@ -114,7 +115,8 @@ fn a_directory_in_use_is_refused_and_free_again_after_a_kill() {
     let dir = dir();
     let server = Server::start(dir.path());
     let path = dir.path().to_str().unwrap();
-    let (code, _, log) = run(&["serve", "--data-dir", path, "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]);
+    let (code, _, log) =
+        run(&["serve", "--data-dir", path, "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]);
     assert_eq!(code, 4, "{log}");
     assert!(log.contains("is in use by process "), "{log}");
     server.signal("KILL");

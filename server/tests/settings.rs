@@ -51,7 +51,10 @@ fn what_does_not_exist_is_refused_by_name() {
     std::fs::write(&file, "[http]\nlissen = \"127.0.0.1:0\"\n").unwrap();
     let (code, _, log) = run(&["serve", "--config", file.to_str().unwrap()]);
     assert_eq!(code, 2, "{log}");
-    assert!(log.contains("unknown setting http.lissen") && log.contains("did you mean http.listen?"), "{log}");
+    assert!(
+        log.contains("unknown setting http.lissen") && log.contains("did you mean http.listen?"),
+        "{log}"
+    );
     let (code, _, log) = run(&["serve", "--set", "sql.timout=1s"]);
     assert_eq!(code, 2, "{log}");
     assert!(log.contains("unknown setting sql.timout (--set); did you mean sql.timeout?"), "{log}");

@@ -16,7 +16,9 @@ fn server(dir: &std::path::Path) -> Server {
     let server = Server::start(dir);
     server.fleet(2);
     let lines: String = (0..10)
-        .map(|i| format!("{{\"asset_id\":\"a{}\",\"time\":{},\"wind_speed\":{}.5,\"n\":{i}}}\n", i % 2, T0 + i, i))
+        .map(|i| {
+            format!("{{\"asset_id\":\"a{}\",\"time\":{},\"wind_speed\":{}.5,\"n\":{i}}}\n", i % 2, T0 + i, i)
+        })
         .collect();
     server.ndjson("turbine", &lines).ok(200);
     server
@@ -34,7 +36,10 @@ fn answers_come_in_the_form_that_is_accepted() {
     let json = ask(&server, "application/json", sql);
     assert!(json.head.contains("content-type: application/json"));
     let json = json.ok(200);
-    assert_eq!(json["rows"], json!([["a0", "2026-01-01T00:00:00Z", 0.5, 0], ["a1", "2026-01-01T00:00:00.001Z", 1.5, 1]]));
+    assert_eq!(
+        json["rows"],
+        json!([["a0", "2026-01-01T00:00:00Z", 0.5, 0], ["a1", "2026-01-01T00:00:00.001Z", 1.5, 1]])
+    );
     assert_eq!(json["columns"][3], json!({"name": "n", "type": "int64"}));
     assert_eq!(json["rows_count"], 2);
     assert!(json["elapsed_ms"].as_f64().is_some_and(|ms| ms > 0.0));
@@ -47,7 +52,10 @@ fn answers_come_in_the_form_that_is_accepted() {
     );
     let lines = ask(&server, "application/x-ndjson", sql).text();
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines[1], json!({"asset_id": "a1", "time": "2026-01-01T00:00:00.001Z", "wind_speed": 1.5, "n": 1}));
+    assert_eq!(
+        lines[1],
+        json!({"asset_id": "a1", "time": "2026-01-01T00:00:00.001Z", "wind_speed": 1.5, "n": 1})
+    );
 
     let arrow = ask(&server, "application/vnd.apache.arrow.stream", sql);
     let batches: Vec<_> = StreamReader::try_new(&arrow.body[..], None).unwrap().map(Result::unwrap).collect();
@@ -117,13 +125,17 @@ fn a_client_that_goes_away_ends_its_statement() {
     let server = Server::start(dir.path());
     let sql = "SELECT a.value, b.value FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b";
     let mut stream = TcpStream::connect(server.http).unwrap();
-    let head = format!("POST /sql HTTP/1.1\r\nhost: x\r\naccept: text/csv\r\ncontent-length: {}\r\n\r\n{sql}", sql.len());
+    let head = format!(
+        "POST /sql HTTP/1.1\r\nhost: x\r\naccept: text/csv\r\ncontent-length: {}\r\n\r\n{sql}",
+        sql.len()
+    );
     stream.write_all(head.as_bytes()).unwrap();
     let mut some = [0; 4_096];
     assert!(stream.read(&mut some).unwrap() > 0, "rows come before the statement ends");
     let running = || {
         let text = server.get("/metrics").text();
-        let line = text.lines().find_map(|line| line.strip_prefix("wattline_sql_statements ").map(str::to_owned));
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("wattline_sql_statements ").map(str::to_owned));
         line.unwrap().parse::<u64>().unwrap()
     };
     assert_eq!(running(), 1);

@@ -66,9 +66,16 @@ fn promise_6_rejects_are_named_and_the_rest_is_written() {
     lines.push_str(&format!("{{\"asset_id\":\"a0\",\"time\":{},\"n\":5}}\n", T0 + 1));
     let answer = server.ndjson("turbine", &lines).ok(200);
     assert_eq!((&answer["samples"], &answer["rejected"]), (&json!(2), &json!(3)), "{answer}");
-    let rows: Vec<u64> = answer["rejects"].as_array().unwrap().iter().map(|r| r["row"].as_u64().unwrap()).collect();
+    let rows: Vec<u64> =
+        answer["rejects"].as_array().unwrap().iter().map(|r| r["row"].as_u64().unwrap()).collect();
     assert_eq!(rows, [1, 2, 3], "{answer}");
-    assert!(answer["rejects"].as_array().unwrap().iter().all(|r| r["reason"].as_str().is_some_and(|s| !s.is_empty())));
+    assert!(
+        answer["rejects"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|r| r["reason"].as_str().is_some_and(|s| !s.is_empty()))
+    );
     assert_eq!(server.sql("SELECT count(*) FROM turbine"), json!([[2]]));
     server.stop();
 }
@@ -105,7 +112,10 @@ fn broken_bodies_say_what_was_written_before() {
     let long = format!("{{\"asset_id\":\"{}", "x".repeat(200_000));
     assert_eq!(server.ndjson("turbine", &long).refused(413).0, "too_large");
     assert_eq!(server.request("POST", path, &[ARROW], b"ARROW1 or something else").refused(400).0, "input");
-    assert_eq!(server.request("POST", path, &[("content-type", "text/csv")], b"x").refused(415).0, "unsupported");
+    assert_eq!(
+        server.request("POST", path, &[("content-type", "text/csv")], b"x").refused(415).0,
+        "unsupported"
+    );
     assert_eq!(server.ndjson("turbine", "").ok(200)["rows"], 0);
     server.stop();
 }

@@ -100,9 +100,18 @@ impl Client {
     ///
     /// # Errors
     /// `Unreachable` where there is no server or it breaks off.
-    pub async fn send(&self, method: Method, path: &str, types: (&str, &str), body: Bytes) -> Result<Response<Incoming>> {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        types: (&str, &str),
+        body: Bytes,
+    ) -> Result<Response<Incoming>> {
         let unreachable = |e: &dyn std::fmt::Display| {
-            Error::new(ErrorKind::Unreachable, format!("no answer from the server at {}: {e}", self.authority))
+            Error::new(
+                ErrorKind::Unreachable,
+                format!("no answer from the server at {}: {e}", self.authority),
+            )
         };
         let (content_type, accept) = types;
         let mut request = Request::builder()
@@ -116,15 +125,18 @@ impl Client {
         }
         let request = request.body(Full::new(body)).map_err(|e| Error::usage(format!("{path:?}: {e}")))?;
         let connect = timeout(CONNECT_WAIT, TcpStream::connect((self.host.as_str(), self.port))).await;
-        let stream = connect.map_err(|_| unreachable(&"no connection in time"))?.map_err(|e| unreachable(&e))?;
+        let stream =
+            connect.map_err(|_| unreachable(&"no connection in time"))?.map_err(|e| unreachable(&e))?;
         stream.set_nodelay(true).map_err(|e| unreachable(&e))?;
         match &self.tls {
             None => exchange(stream, request).await.map_err(|e| unreachable(&e)),
             Some(config) => {
                 let name = ServerName::try_from(self.host.clone())
                     .map_err(|e| Error::usage(format!("--server: {:?}: {e}", self.host)))?;
-                let shaken = timeout(CONNECT_WAIT, TlsConnector::from(Arc::clone(config)).connect(name, stream)).await;
-                let stream = shaken.map_err(|_| unreachable(&"no TLS in time"))?.map_err(|e| unreachable(&e))?;
+                let shaken =
+                    timeout(CONNECT_WAIT, TlsConnector::from(Arc::clone(config)).connect(name, stream)).await;
+                let stream =
+                    shaken.map_err(|_| unreachable(&"no TLS in time"))?.map_err(|e| unreachable(&e))?;
                 exchange(stream, request).await.map_err(|e| unreachable(&e))
             }
         }
@@ -141,8 +153,9 @@ impl Client {
             let success = response.status().is_success();
             let status = response.status();
             let body = whole(response).await?;
-            let json: Value = serde_json::from_slice(&body)
-                .map_err(|_| Error::failed(format!("the server answered {status} without JSON; is it Wattline?")))?;
+            let json: Value = serde_json::from_slice(&body).map_err(|_| {
+                Error::failed(format!("the server answered {status} without JSON; is it Wattline?"))
+            })?;
             if success { Ok(json) } else { Err(Error::failed(Refusal::from_json(&json["error"]).message)) }
         })?
     }

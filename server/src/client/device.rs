@@ -122,7 +122,8 @@ pub fn run(args: &Args) -> Result<()> {
         }
         Act::List { product, limit, offset, json, server } => {
             let (limit, offset) = (limit.to_string(), offset.to_string());
-            let params = [("product", product.as_deref()), ("limit", Some(&*limit)), ("offset", Some(&*offset))];
+            let params =
+                [("product", product.as_deref()), ("limit", Some(&*limit)), ("offset", Some(&*offset))];
             let list = Client::new(server)?.get(&with_query("/api/v1/devices", &params))?;
             show_list(&list, *json, &COLUMNS[..8])
         }

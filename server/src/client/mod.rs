@@ -39,7 +39,8 @@ fn read_file(path: &Path) -> Result<Bytes> {
 
 /// `path?name=value` for those that have one.
 fn with_query(path: &str, params: &[(&str, Option<&str>)]) -> String {
-    let given = params.iter().filter_map(|(name, value)| Some(format!("{name}={}", connection::segment((*value)?))));
+    let given =
+        params.iter().filter_map(|(name, value)| Some(format!("{name}={}", connection::segment((*value)?))));
     let query: Vec<String> = given.collect();
     if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
 }

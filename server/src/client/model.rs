@@ -106,7 +106,9 @@ fn show(model: &Value, json: bool) -> Result<()> {
     let mut table = Table::new(&["point", "type", "signal", "quality", "unit", "name"]);
     for (key, point) in model["measurepoints"].as_object().into_iter().flatten() {
         let unit = match &point["unit"] {
-            Value::Object(unit) => unit.get("multiplierPlusUnit").or_else(|| unit.get("unitId")).cloned().unwrap_or_default(),
+            Value::Object(unit) => {
+                unit.get("multiplierPlusUnit").or_else(|| unit.get("unitId")).cloned().unwrap_or_default()
+            }
             other => other.clone(),
         };
         let name = match &point["name"] {

@@ -49,7 +49,8 @@ pub fn run(args: &Args) -> Result<()> {
     match &args.act {
         Act::Create { key, name, json, server } => {
             let body = json!({"orgId": key, "name": name.as_deref().unwrap_or_default()});
-            let org = Client::new(server)?.json(Method::POST, "/api/v1/orgs", Some(body.to_string().into()))?;
+            let org =
+                Client::new(server)?.json(Method::POST, "/api/v1/orgs", Some(body.to_string().into()))?;
             show_one(&org, *json, &COLUMNS)
         }
         Act::List { json, server } => show_list(&Client::new(server)?.get("/api/v1/orgs")?, *json, &COLUMNS),

@@ -153,7 +153,10 @@ pub fn text(value: &Value) -> String {
         other => other.to_string(),
     };
     if plain.chars().any(char::is_control) {
-        plain.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+        plain
+            .chars()
+            .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+            .collect()
     } else {
         plain
     }
@@ -183,7 +186,9 @@ pub fn print(text: &str) -> Result<()> {
 pub fn write(bytes: &[u8]) -> Result<()> {
     let mut out = stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != Io::BrokenPipe => Err(Error::failed(format!("standard output: {error}"))),
+        Err(error) if error.kind() != Io::BrokenPipe => {
+            Err(Error::failed(format!("standard output: {error}")))
+        }
         _ => Ok(()),
     }
 }

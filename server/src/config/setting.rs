@@ -55,7 +55,8 @@ const BYTE_UNITS: [(&str, u64); 8] = [
 ];
 
 /// Longest unit first, so that `ms` is not read as `m`.
-const TIME_UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const TIME_UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 impl Kind {
     /// The value `text` stands for.

@@ -98,7 +98,8 @@ impl Gathered {
 
     fn take_file(&mut self, path: &Path) -> Result<()> {
         let shown = path.display();
-        let size = std::fs::metadata(path).map_err(|e| Error::usage(format!("settings file {shown}: {e}")))?.len();
+        let size =
+            std::fs::metadata(path).map_err(|e| Error::usage(format!("settings file {shown}: {e}")))?.len();
         if size > FILE_BYTES_MAX {
             return Err(Error::usage(format!("settings file {shown}: larger than {FILE_BYTES_MAX} bytes")));
         }

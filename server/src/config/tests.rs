@@ -85,7 +85,8 @@ fn malformed_values_are_refused_with_their_place() {
 
 #[test]
 fn strange_environment_variables_are_only_warned_about() {
-    let gathered = Gathered::gather(None, &env(&[("WATTLINE_SHARD", "3"), ("WATTLINE_CONFIG", "x")]), &vec![]);
+    let gathered =
+        Gathered::gather(None, &env(&[("WATTLINE_SHARD", "3"), ("WATTLINE_CONFIG", "x")]), &vec![]);
     assert_eq!(
         gathered.unwrap().warnings,
         ["environment variable WATTLINE_SHARD is no setting; did you mean WATTLINE_SHARDS?"]

@@ -13,8 +13,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::writer::{EncoderOptions, NullableEncoder, make_encoder};
 use arrow_ipc::writer::StreamWriter;
-use axum::http::header::ACCEPT;
 use axum::http::HeaderMap;
+use axum::http::header::ACCEPT;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
@@ -59,7 +59,8 @@ impl Format {
                     "application/vnd.apache.arrow.stream" => Format::Arrow,
                     _ => continue,
                 };
-                let q = words.find_map(|word| word.strip_prefix("q=")?.trim().parse::<f32>().ok()).unwrap_or(1.0);
+                let q =
+                    words.find_map(|word| word.strip_prefix("q=")?.trim().parse::<f32>().ok()).unwrap_or(1.0);
                 if q > 0.0 && best.is_none_or(|(other, _)| other < q) {
                     best = Some((q, format));
                 }
@@ -153,7 +154,9 @@ impl Encoder {
         match self.format {
             Format::Json => {
                 let ms = elapsed.as_secs_f64() * 1e3;
-                out.extend_from_slice(format!("],\"rows_count\":{},\"elapsed_ms\":{ms:.3}}}\n", self.rows).as_bytes());
+                out.extend_from_slice(
+                    format!("],\"rows_count\":{},\"elapsed_ms\":{ms:.3}}}\n", self.rows).as_bytes(),
+                );
             }
             Format::Ndjson | Format::Csv => {}
             Format::Arrow => {
@@ -173,7 +176,9 @@ impl Encoder {
         let error = error.to_json();
         match self.format {
             Format::Json => {
-                out.extend_from_slice(format!("],\"rows_count\":{},\"error\":{error}}}\n", self.rows).as_bytes());
+                out.extend_from_slice(
+                    format!("],\"rows_count\":{},\"error\":{error}}}\n", self.rows).as_bytes(),
+                );
                 true
             }
             Format::Ndjson => {
@@ -203,7 +208,8 @@ impl Encoder {
     fn ndjson_rows(&self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
         let schema = batch.schema();
         let mut columns = encoders(schema.fields(), batch, &self.options)?;
-        let names: Vec<String> = schema.fields().iter().map(|f| Value::from(f.name().as_str()).to_string()).collect();
+        let names: Vec<String> =
+            schema.fields().iter().map(|f| Value::from(f.name().as_str()).to_string()).collect();
         for row in 0..batch.num_rows() {
             out.push(b'{');
             for (i, (column, name)) in columns.iter_mut().zip(&names).enumerate() {
@@ -277,7 +283,9 @@ pub fn type_name(data_type: &DataType) -> String {
         DataType::Interval(_) => "interval".to_owned(),
         DataType::Duration(_) => "duration".to_owned(),
         DataType::Dictionary(_, value) => type_name(value),
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => list_name(item),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            list_name(item)
+        }
         DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) => {
             format!("decimal({p},{s})")
         }

@@ -18,7 +18,8 @@ pub async fn healthz() -> Json<Value> {
 /// `GET /readyz`: 200 where every shard takes writes and the end has not begun; 503 otherwise, with the reason.
 pub async fn readyz(State(app): State<Arc<App>>) -> Response {
     let shards = app.store.status();
-    let failed = shards.iter().find_map(|s| s.failed.as_ref().map(|why| format!("shard {}: {why}", s.shard.0)));
+    let failed =
+        shards.iter().find_map(|s| s.failed.as_ref().map(|why| format!("shard {}: {why}", s.shard.0)));
     let reason = if app.is_stopping() { Some("stopping".to_owned()) } else { failed };
     let listeners: Vec<Value> = app
         .listening

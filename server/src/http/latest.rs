@@ -31,15 +31,19 @@ pub async fn read(
         Some(names) => names
             .split(',')
             .map(|name| {
-                let unknown = || ApiError::input(format!("parameter points: model {} has no {name}", model.key));
+                let unknown =
+                    || ApiError::input(format!("parameter points: model {} has no {name}", model.key));
                 model.point_by_key(name.trim()).ok_or_else(unknown)
             })
             .collect::<Result<_, _>>()?,
     };
     let ids: Vec<_> = points.iter().map(|point| point.id).collect();
     let latest = app.store.latest(model.id, device.asset, &ids);
-    let values: Map<String, Json_> =
-        points.iter().zip(&latest).map(|(point, latest)| (point.key.clone(), point_json(point, latest))).collect();
+    let values: Map<String, Json_> = points
+        .iter()
+        .zip(&latest)
+        .map(|(point, latest)| (point.key.clone(), point_json(point, latest)))
+        .collect();
     let body = json!({"asset_id": &*device.asset_key, "model": model.key, "points": values});
     Ok(Json(body).into_response())
 }

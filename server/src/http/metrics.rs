@@ -75,8 +75,18 @@ impl Drop for Flying<'_> {
 /// `GET /metrics`
 pub async fn render(State(app): State<Arc<App>>) -> Response {
     let mut text = Text(String::with_capacity(16 * 1_024));
-    text.one("wattline_info", "gauge", "The running version.", [(format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1)]);
-    text.one("wattline_uptime_seconds", "gauge", "Seconds since the start.", [(String::new(), app.started.elapsed().as_secs())]);
+    text.one(
+        "wattline_info",
+        "gauge",
+        "The running version.",
+        [(format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1)],
+    );
+    text.one(
+        "wattline_uptime_seconds",
+        "gauge",
+        "Seconds since the start.",
+        [(String::new(), app.started.elapsed().as_secs())],
+    );
     process(&mut text, Process::now());
     store(&mut text, &app.store.status());
     intake(&mut text, &app);
@@ -113,7 +123,12 @@ fn process(text: &mut Text, process: Process) {
     };
     one("process_cpu_seconds_total", "counter", "CPU time of all threads.", &process.cpu_seconds);
     one("process_resident_memory_bytes", "gauge", "Resident memory.", &process.resident_bytes);
-    one("process_resident_memory_peak_bytes", "gauge", "Resident memory at its highest.", &process.resident_peak_bytes);
+    one(
+        "process_resident_memory_peak_bytes",
+        "gauge",
+        "Resident memory at its highest.",
+        &process.resident_peak_bytes,
+    );
     one("process_threads", "gauge", "Threads.", &process.threads);
     one("process_open_fds", "gauge", "Open file descriptors.", &process.open_fds);
     one("process_max_fds", "gauge", "File descriptors that may be open.", &process.max_fds);
@@ -139,8 +154,12 @@ fn store(text: &mut Text, shards: &[ShardStatus]) {
         ("segment_bytes", "gauge", "Bytes of segments.", |s| s.segment_bytes),
         ("queue_bytes", "gauge", "Memory of batches that wait for the writer.", |s| s.queue_bytes),
         ("latest_assets", "gauge", "Assets in the latest-value table.", |s| s.latest_assets),
-        ("shard_failed", "gauge", "1 where the shard takes no more writes.", |s| u64::from(s.failed.is_some())),
-        ("log_backlog_batches", "gauge", "Batches a restart would replay.", |s| s.durable.0.saturating_sub(s.flushed.0)),
+        ("shard_failed", "gauge", "1 where the shard takes no more writes.", |s| {
+            u64::from(s.failed.is_some())
+        }),
+        ("log_backlog_batches", "gauge", "Batches a restart would replay.", |s| {
+            s.durable.0.saturating_sub(s.flushed.0)
+        }),
     ];
     for (name, kind, help, read) in all {
         let values = shards.iter().map(|s| (format!("shard=\"{}\"", s.shard.0), read(s)));
@@ -153,7 +172,8 @@ fn intake(text: &mut Text, app: &App) {
     let counters = app.ingestor.counters().snapshot();
     let mut by_name: BTreeMap<&str, Vec<(String, u64)>> = BTreeMap::new();
     for counter in &counters {
-        let labels: Vec<String> = counter.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let labels: Vec<String> =
+            counter.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
         by_name.entry(counter.name).or_default().push((labels.join(","), counter.value));
     }
     for (name, values) in by_name {
@@ -200,7 +220,6 @@ fn http(text: &mut Text, metrics: &HttpMetrics) {
         let _ = writeln!(text.0, "{name}_count{{route=\"{route}\"}} {total}");
     }
 }
-
 
 #[cfg(test)]
 mod tests {

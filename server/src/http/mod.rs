@@ -127,7 +127,8 @@ async fn frame(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
         Ok(()) => match AssertUnwindSafe(next.run(request)).catch_unwind().await {
             Ok(response) => response,
             // The panic hook has logged message and place.
-            Err(_) => ApiError::new(ApiKind::Bug, "the server failed on this request; its log says more").into_response(),
+            Err(_) => ApiError::new(ApiKind::Bug, "the server failed on this request; its log says more")
+                .into_response(),
         },
     };
     flying.end(&method, &route, response.status(), begin.elapsed());
@@ -141,7 +142,8 @@ fn same_origin(request: &Request) -> Result<(), ApiError> {
     let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(()) };
     let host = request.headers().get(header::HOST).map(|value| value.as_bytes()).unwrap_or_default();
     let origin = origin.as_bytes();
-    let from = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://")).unwrap_or_default();
+    let from =
+        origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://")).unwrap_or_default();
     if !host.is_empty() && from.eq_ignore_ascii_case(host) {
         Ok(())
     } else {
@@ -154,7 +156,8 @@ fn authorize(app: &App, request: &Request) -> Result<(), ApiError> {
     if request.uri().path() == OPEN_PATH {
         return Ok(());
     }
-    let shown = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
+    let shown =
+        request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
     let shown = match shown.split_at_checked(b"Bearer ".len()) {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"Bearer ") => rest,
         _ => b"",

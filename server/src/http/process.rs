@@ -23,9 +23,11 @@ impl Process {
     /// What is known now; zeros where there is no `/proc`.
     pub fn now() -> Process {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
-        let mut process = parse(&read("/proc/self/stat"), &read("/proc/self/status"), &read("/proc/self/limits"));
+        let mut process =
+            parse(&read("/proc/self/stat"), &read("/proc/self/status"), &read("/proc/self/limits"));
         // One of them is the folder being read.
-        process.open_fds = fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count().saturating_sub(1) as u64);
+        process.open_fds =
+            fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count().saturating_sub(1) as u64);
         process
     }
 }

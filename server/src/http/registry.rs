@@ -107,7 +107,9 @@ pub async fn add_points(
 
 /// `GET /products`
 pub async fn list_products(State(app): Shared) -> Json<Value> {
-    Json(app.registry.products().iter().map(|product| product_answer(&app.registry, product, false)).collect())
+    Json(
+        app.registry.products().iter().map(|product| product_answer(&app.registry, product, false)).collect(),
+    )
 }
 
 /// `POST /products`, into the organization `?org=` or the default one. The answer holds the secret.
@@ -149,7 +151,8 @@ pub async fn create_devices(State(app): Shared, body: Body) -> Answer {
     let many = bytes.iter().find(|c| !c.is_ascii_whitespace()) == Some(&b'[');
     let new = decode_devices(&bytes)?;
     let devices = change(&app, move |registry| Ok(registry.create_devices(new)?)).await?;
-    let mut list: Vec<Value> = devices.iter().map(|device| device_answer(&app.registry, device, true)).collect();
+    let mut list: Vec<Value> =
+        devices.iter().map(|device| device_answer(&app.registry, device, true)).collect();
     match (many, list.pop()) {
         (false, Some(one)) => Ok(created(one)),
         (_, last) => {
@@ -166,7 +169,8 @@ pub async fn show_device(
     Query(params): Params,
 ) -> Answer {
     let device = app.registry.device(&product, &key);
-    let device = device.ok_or_else(|| ApiError::not_found(format!("device {product}/{key} does not exist")))?;
+    let device =
+        device.ok_or_else(|| ApiError::not_found(format!("device {product}/{key} does not exist")))?;
     Ok(Json(device_answer(&app.registry, &device, flag(&params, "secret")?)).into_response())
 }
 
@@ -185,15 +189,17 @@ pub(super) fn asset_by_key(registry: &Registry, key: &str) -> Result<Arc<Device>
 pub(super) fn asked_org(registry: &Registry, params: &HashMap<String, String>) -> Result<Arc<Org>, ApiError> {
     match params.get("org") {
         Some(key) => org_by_key(registry, key),
-        None => registry.org(DEFAULT_ORG).ok_or_else(|| ApiError::new(ApiKind::Bug, "no default organization")),
+        None => {
+            registry.org(DEFAULT_ORG).ok_or_else(|| ApiError::new(ApiKind::Bug, "no default organization"))
+        }
     }
 }
 
 /// The model `key` of `org`.
 pub(super) fn model_by_key(registry: &Registry, org: &Org, key: &str) -> Result<Arc<Model>, ApiError> {
-    registry.model_by_key(org.id, key).ok_or_else(|| {
-        ApiError::not_found(format!("model {key} does not exist in organization {}", org.key))
-    })
+    registry
+        .model_by_key(org.id, key)
+        .ok_or_else(|| ApiError::not_found(format!("model {key} does not exist in organization {}", org.key)))
 }
 
 fn org_by_key(registry: &Registry, key: &str) -> Result<Arc<Org>, ApiError> {
@@ -260,7 +266,12 @@ fn flag(params: &HashMap<String, String>, name: &str) -> Result<bool, ApiError> 
     }
 }
 
-fn number(params: &HashMap<String, String>, name: &str, default: usize, max: usize) -> Result<usize, ApiError> {
+fn number(
+    params: &HashMap<String, String>,
+    name: &str,
+    default: usize,
+    max: usize,
+) -> Result<usize, ApiError> {
     match params.get(name) {
         None => Ok(default),
         Some(text) => match text.parse::<usize>() {

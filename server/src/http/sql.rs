@@ -79,10 +79,12 @@ fn decode(headers: &HeaderMap, bytes: &[u8]) -> Result<(String, Vec<ScalarValue>
             Ok((request.sql, params.collect::<Result<_, _>>()?))
         }
         // The last is what `curl -d` sends where it is told nothing else.
-        "application/sql" | "text/plain" | "" | "application/x-www-form-urlencoded" => match std::str::from_utf8(bytes) {
-            Ok(text) => Ok((text.to_owned(), Vec::new())),
-            Err(error) => Err(ApiError::input(format!("request body is not UTF-8: {error}"))),
-        },
+        "application/sql" | "text/plain" | "" | "application/x-www-form-urlencoded" => {
+            match std::str::from_utf8(bytes) {
+                Ok(text) => Ok((text.to_owned(), Vec::new())),
+                Err(error) => Err(ApiError::input(format!("request body is not UTF-8: {error}"))),
+            }
+        }
         other => {
             let message = format!("content type {other} is neither application/sql nor application/json");
             Err(ApiError::new(ApiKind::Unsupported, message))
@@ -127,7 +129,7 @@ async fn stream(
     let mut rows = app.engine.sql(text, params).await?;
     let mut encoder = Encoder::new(format, rows.schema()).map_err(no_form)?;
     // The first batch comes before the first byte, so that most errors still find their status code.
-    let mut next = rows.next().await.transpose().map_err(|e| wattline_query::Error::from(e))?;
+    let mut next = rows.next().await.transpose().map_err(wattline_query::Error::from)?;
     let mut piece = Vec::new();
     encoder.head(&mut piece);
     let mut sent = false;
@@ -166,7 +168,9 @@ fn answer(format: Format, first: Bytes, pieces: mpsc::Receiver<Piece>, task: Tas
     });
     let body = Body::from_stream(futures::stream::iter([Ok(first)]).chain(rest));
     let mut response = Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(format.media_type()));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(format.media_type()));
     response
 }
 

@@ -12,12 +12,65 @@ use super::split::split;
 
 /// Words of SQL worth completing, and functions of time series.
 const KEYWORDS: &[&str] = &[
-    "SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "HAVING", "LIMIT", "OFFSET", "JOIN", "LEFT JOIN", "ON",
-    "USING", "AS", "AND", "OR", "NOT", "IN", "IS NULL", "IS NOT NULL", "BETWEEN", "LIKE", "CASE", "WHEN", "THEN",
-    "ELSE", "END", "DISTINCT", "UNION ALL", "WITH", "ASC", "DESC", "INTERVAL", "TIMESTAMP", "EXPLAIN", "ANALYZE",
-    "count", "sum", "avg", "min", "max", "first_value", "last_value", "stddev", "median", "date_bin", "date_trunc",
-    "extract", "now", "cast", "coalesce", "round", "abs", "latest.", "system.shards", "system.segments", "assets",
-    "models", "information_schema.tables", "information_schema.columns",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP BY",
+    "ORDER BY",
+    "HAVING",
+    "LIMIT",
+    "OFFSET",
+    "JOIN",
+    "LEFT JOIN",
+    "ON",
+    "USING",
+    "AS",
+    "AND",
+    "OR",
+    "NOT",
+    "IN",
+    "IS NULL",
+    "IS NOT NULL",
+    "BETWEEN",
+    "LIKE",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "DISTINCT",
+    "UNION ALL",
+    "WITH",
+    "ASC",
+    "DESC",
+    "INTERVAL",
+    "TIMESTAMP",
+    "EXPLAIN",
+    "ANALYZE",
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "first_value",
+    "last_value",
+    "stddev",
+    "median",
+    "date_bin",
+    "date_trunc",
+    "extract",
+    "now",
+    "cast",
+    "coalesce",
+    "round",
+    "abs",
+    "latest.",
+    "system.shards",
+    "system.segments",
+    "assets",
+    "models",
+    "information_schema.tables",
+    "information_schema.columns",
 ];
 
 /// Completion and validation of the prompt.
@@ -78,7 +131,8 @@ mod tests {
 
     #[test]
     fn names_and_keywords_complete() {
-        let helper = PromptHelper { names: RefCell::new(vec!["turbine".to_owned(), "turbine_speed".to_owned()]) };
+        let helper =
+            PromptHelper { names: RefCell::new(vec!["turbine".to_owned(), "turbine_speed".to_owned()]) };
         let spelt = |word: &str| -> Vec<String> {
             helper.candidates(word).into_iter().map(|pair| pair.replacement).collect()
         };

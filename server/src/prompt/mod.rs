@@ -138,7 +138,9 @@ fn interactive(session: &mut Session, server: &str) -> Result<()> {
         if !answer(session, &text)? {
             break;
         }
-        if text.trim_start().starts_with("\\d") && let Some(helper) = editor.helper() {
+        if text.trim_start().starts_with("\\d")
+            && let Some(helper) = editor.helper()
+        {
             *helper.names.borrow_mut() = names(session).unwrap_or_default();
         }
     }
@@ -182,7 +184,10 @@ fn command(session: &mut Session, text: &str) -> Result<bool> {
         ("\\?" | "\\h", _) => print(HELP)?,
         ("\\x", _) => {
             session.expanded = !session.expanded;
-            print(&format!("rows are shown {}\n", if session.expanded { "one below the other" } else { "as a table" }))?;
+            print(&format!(
+                "rows are shown {}\n",
+                if session.expanded { "one below the other" } else { "as a table" }
+            ))?;
         }
         ("\\timing", _) => {
             session.timing = !session.timing;

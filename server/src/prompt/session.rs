@@ -153,7 +153,9 @@ fn shown(statement: &str, refusal: &Refusal) -> Error {
         let text = statement.lines().nth(line.checked_sub(1)?)?;
         // Tabs keep their width under themselves, wide characters take two.
         let before: String = text.chars().take(column.saturating_sub(1)).collect();
-        let blank = |c: char| if c == '\t' { "\t" } else { &"    "[..unicode_width::UnicodeWidthChar::width(c).unwrap_or(0)] };
+        let blank = |c: char| {
+            if c == '\t' { "\t" } else { &"    "[..unicode_width::UnicodeWidthChar::width(c).unwrap_or(0)] }
+        };
         let under: String = before.chars().map(blank).collect();
         let head = format!("LINE {line}: ");
         Some(format!("\n{head}{text}\n{}{under}^", " ".repeat(head.len())))

@@ -1,4 +1,6 @@
-use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+};
 use arrow_ipc::reader::StreamReader;
 use axum::http::HeaderValue;
 
@@ -61,7 +63,8 @@ fn csv_quotes_and_keeps_what_is_not_a_number() {
 #[test]
 fn arrow_comes_back_as_it_was() {
     let bytes = encode(Format::Arrow);
-    let back: Vec<RecordBatch> = StreamReader::try_new(&bytes[..], None).unwrap().map(Result::unwrap).collect();
+    let back: Vec<RecordBatch> =
+        StreamReader::try_new(&bytes[..], None).unwrap().map(Result::unwrap).collect();
     assert_eq!(format!("{back:?}"), format!("{:?}", vec![batch()]));
 }
 

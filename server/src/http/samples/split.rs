@@ -95,7 +95,8 @@ impl Splitter {
                 *taken += before - rest.len();
                 match decoded {
                     Some(batch) if batch.num_rows() > ROWS_MAX => {
-                        let message = format!("a record batch has {} rows, more than {ROWS_MAX}", batch.num_rows());
+                        let message =
+                            format!("a record batch has {} rows, more than {ROWS_MAX}", batch.num_rows());
                         Err(ApiError::new(ApiKind::TooLarge, message))
                     }
                     Some(batch) => {
@@ -103,7 +104,8 @@ impl Splitter {
                         Ok(Some(Part::Rows(batch)))
                     }
                     None if *taken > bytes_max => {
-                        let message = format!("a record batch is larger than {bytes_max} bytes (http.batch_max)");
+                        let message =
+                            format!("a record batch is larger than {bytes_max} bytes (http.batch_max)");
                         Err(ApiError::new(ApiKind::TooLarge, message))
                     }
                     None => Ok(None),

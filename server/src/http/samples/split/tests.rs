@@ -56,7 +56,10 @@ async fn broken_arrow_streams_are_refused() {
     let (_, body) = arrow_stream();
     let refused = |result: Result<Vec<Part>, ApiError>| result.err().expect("refused").kind;
     assert_eq!(refused(parts(Splitter::arrow(1 << 20), &body[..body.len() / 2], 64).await), ApiKind::Input);
-    assert_eq!(refused(parts(Splitter::arrow(1 << 20), b"this is no arrow stream at all", 8).await), ApiKind::Input);
+    assert_eq!(
+        refused(parts(Splitter::arrow(1 << 20), b"this is no arrow stream at all", 8).await),
+        ApiKind::Input
+    );
     assert_eq!(refused(parts(Splitter::arrow(512), &body, 64).await), ApiKind::TooLarge);
     // Every byte once wrong: an answer or a refusal, never the end of the process.
     for at in 0..body.len().min(600) {
