@@ -11,9 +11,6 @@ use wattline_format::manifest::{Edit, State, decode, encode_edit, encode_start};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Bytes of edits after which a new file is started, unless the state itself is larger: keeps opening fast.
-const EDIT_BYTES_MAX: u64 = 256 * 1024;
-
 /// The manifest of one shard, open for appending.
 pub(crate) struct Manifest {
     disk: Arc<dyn Disk>,
@@ -21,6 +18,8 @@ pub(crate) struct Manifest {
     generation: u64,
     file: Box<dyn WriteFile>,
     start_bytes: u64,
+    /// Bytes of the file after which a new one is started, unless the state alone is larger.
+    edit_bytes_max: u64,
     state: State,
     /// Set when nobody knows what the medium holds: only a restart, which reads it, can tell.
     failed: Option<Error>,
@@ -46,13 +45,12 @@ impl Manifest {
     }
 
     /// Writes the first manifest of a shard.
-    pub(crate) fn create(disk: Arc<dyn Disk>, dir: &Path, state: State) -> Result<Manifest> {
-        let (file, start_bytes) = write_start(&*disk, dir, 1, &state)?;
-        Ok(Manifest { disk, dir: dir.to_owned(), generation: 1, file, start_bytes, state, failed: None })
+    pub(crate) fn create(disk: &dyn Disk, dir: &Path, state: &State) -> Result<()> {
+        write_start(disk, dir, 1, state).map(drop)
     }
 
     /// Reads the manifest in `dir` and leaves a fresh file, so that nothing follows a torn edit.
-    pub(crate) fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Manifest> {
+    pub(crate) fn open(disk: Arc<dyn Disk>, dir: &Path, edit_bytes_max: u64) -> Result<Manifest> {
         let names = disk.list(dir).map_err(|e| Error::io(format_args!("list {}", dir.display()), &e))?;
         let generation = names.iter().filter_map(|n| generation_of(n)).max();
         let Some(generation) = generation else {
@@ -71,6 +69,7 @@ impl Manifest {
             generation: generation + 1,
             file,
             start_bytes,
+            edit_bytes_max,
             state: decoded.state,
             failed: None,
         };
@@ -100,7 +99,7 @@ impl Manifest {
     fn try_record(&mut self, edit: &Edit) -> Result<()> {
         let mut state = self.state.clone();
         state.apply(edit)?;
-        if self.file.len() > EDIT_BYTES_MAX.max(2 * self.start_bytes) {
+        if self.file.len() > self.edit_bytes_max.max(2 * self.start_bytes) {
             let names = vec![file_name(self.generation)];
             let (file, start_bytes) = write_start(&*self.disk, &self.dir, self.generation + 1, &state)?;
             (self.file, self.start_bytes, self.state) = (file, start_bytes, state);

@@ -25,7 +25,7 @@ use crate::version::Version;
 /// Makes a new, empty shard.
 pub(crate) fn create(world: &World, dir: &Path, state: State) -> Result<()> {
     world.disk.create_dir_all(dir).map_err(|e| Error::io(format_args!("create {}", dir.display()), &e))?;
-    Manifest::create(Arc::clone(&world.disk), dir, state).map(drop)
+    Manifest::create(&*world.disk, dir, &state)
 }
 
 /// Opens the shard in `dir` and brings it to where its log ends.
@@ -35,7 +35,7 @@ pub(crate) fn open(
     settings: &Settings,
     maintenance: &Arc<Signal>,
 ) -> Result<(Arc<Shard>, Writer)> {
-    let manifest = Manifest::open(Arc::clone(&world.disk), dir)?;
+    let manifest = Manifest::open(Arc::clone(&world.disk), dir, settings.manifest_edit_bytes)?;
     let state = manifest.state().clone();
     let mut segments = Vec::with_capacity(state.segments.len());
     for meta in &state.segments {

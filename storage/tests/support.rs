@@ -88,6 +88,7 @@ pub(crate) fn small(driver: Driver) -> Settings {
         partition_micros: 24 * HOUR,
         memtable_bytes: 32 << 10,
         merge_fanout: 2,
+        manifest_edit_bytes: 1,
         driver,
         ..Settings::default()
     }
