@@ -8,14 +8,16 @@
 //! read, so a slow store stops its clients by TCP, and memory stays what one buffer and one batch take.
 //!
 //! Reading order: [`serve`] (accept) → `connection` (the circle) → `login` → `session` (packets) → `topics`,
-//! `packet`, `sessions`, `combine`, [`tls`].
+//! `answer`, `packet`, `sessions`, `subscribe`, `combine`, [`tls`].
 
+mod answer;
 mod combine;
 mod connection;
 mod login;
 mod packet;
 mod session;
 mod sessions;
+mod subscribe;
 pub mod tls;
 mod topics;
 

@@ -19,7 +19,7 @@ use wattline_model::{
     AssetId, Batch, Channel, Column, Model, Quality, Rows, ShardId, Source, Timestamp, Values,
 };
 
-use super::assets::{Key, resolve};
+use super::assets::{Key, Resolved, resolve};
 use super::{Decoded, Rejects};
 use crate::check;
 use crate::code::Code;
@@ -123,7 +123,7 @@ impl Frame {
         let one = text_column(rows, "asset_id")?;
         let two = (text_column(rows, "product_key")?, text_column(rows, "device_key")?);
         // Rows of one asset usually follow each other: it is looked up once.
-        let mut last: Option<(Key<'_>, Result<AssetId, (&'static str, String)>)> = None;
+        let mut last: Option<(Key<'_>, Resolved)> = None;
         for row in 0..self.keep.len() {
             let key = match (&one, &two) {
                 (Some(ids), _) => ids.is_valid(row).then(|| Key::Asset(ids.value(row))),

@@ -16,12 +16,11 @@ pub(super) enum Key<'a> {
     Device(&'a str, &'a str),
 }
 
+/// An asset, or the field at fault and why.
+pub(super) type Resolved = Result<AssetId, (&'static str, String)>;
+
 /// The asset named, where it is one of `model` and may be written.
-pub(super) fn resolve(
-    registry: &Registry,
-    model: &Model,
-    key: Key<'_>,
-) -> Result<AssetId, (&'static str, String)> {
+pub(super) fn resolve(registry: &Registry, model: &Model, key: Key<'_>) -> Resolved {
     let (field, device): (_, Option<Arc<Device>>) = match key {
         Key::Asset(id) => ("asset_id", registry.asset_by_key(id)),
         Key::Device(product, device) => ("device_key", registry.device(product, device)),

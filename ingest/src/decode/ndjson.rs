@@ -12,7 +12,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use wattline_model::{AssetId, BatchBuilder, Channel, DataType, Model, Point, Source, Timestamp};
 
-use super::assets::{Key, resolve};
+use super::assets::{Key, Resolved, resolve};
 use super::scalar::{Cell, CellSeed, Form, ScalarSeed, put};
 use super::{Decoded, Rejects};
 use crate::check::{self, Fault, Scalar, quote};
@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
         self.rows.end_row(time);
     }
 
-    fn asset(&mut self, line: &Line<'_, '_>) -> Result<AssetId, (&'static str, String)> {
+    fn asset(&mut self, line: &Line<'_, '_>) -> Resolved {
         let text = |field, scalar: &Option<Scalar<'_>>| match scalar {
             Some(Scalar::Text(text)) => Ok(text.clone().into_owned()),
             Some(other) => Err((field, format!("expected a text, got {}", other.describe()))),

@@ -110,7 +110,6 @@ struct CellVisitor {
 macro_rules! bare {
     ($($method:ident($type:ty) => $scalar:expr;)*) => {
         $(fn $method<E>(self, v: $type) -> Result<Cell<'de>, E> {
-            #[expect(clippy::redundant_closure_call, reason = "the macro's way to take an expression of v")]
             Ok(Cell::bare(($scalar)(v)))
         })*
     };

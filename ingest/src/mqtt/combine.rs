@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use wattline_registry::Device;
 
-use super::session::{Answer, Session};
+use super::answer::Answer;
+use super::session::Session;
 use super::topics::Combine;
 use crate::check::quote;
 use crate::code::Code;

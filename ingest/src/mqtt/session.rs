@@ -14,9 +14,10 @@ use wattline_model::{AssetId, BatchBuilder, Model, Source, Timestamp};
 use wattline_registry::Device;
 
 use super::Endpoint;
+use super::answer::{Answer, puback_reason};
 use super::login::Login;
 use super::packet::{self, Frame, Malformed, Publish, Version, kind, reason};
-use super::topics::{Request, Space, Subscriptions, is_filter, keys};
+use super::topics::{Request, Space, Subscriptions, keys};
 use crate::code::Code;
 use crate::counters::{Closed, TopicKind, add};
 use crate::decode::enos::{Context, Missing, Upload, decode};
@@ -76,10 +77,10 @@ pub(crate) struct Session {
     pub(super) device: Arc<Device>,
     model: Arc<Model>,
     pub(super) gateway: bool,
-    activation: bool,
+    pub(super) activation: bool,
     registry_version: u64,
     pub(super) space: Space,
-    subscriptions: Subscriptions,
+    pub(super) subscriptions: Subscriptions,
     /// Devices logged in through this one.
     pub(super) others: FxHashMap<AssetId, Arc<Device>>,
     pub(super) sub_devices: SubDevices,
@@ -251,11 +252,11 @@ impl Session {
             Request::Combine(_) => TopicKind::Combine,
             Request::Other => TopicKind::Other,
             Request::Answer => {
-                self.acknowledge(message, Code::Ok, "", out);
+                self.acknowledge(message.qos, message.packet_id, Code::Ok, "", out);
                 return true;
             }
         };
-        let mut answer = Answer::new(kind, message);
+        let mut answer = Answer::to(kind, message);
         if self.activation {
             answer.refuse(Code::NoRight, "this login only activates; log in again with the device's secret");
         } else if message.payload.len() > MESSAGE_BYTES_MAX {
@@ -311,7 +312,7 @@ impl Session {
         if upload.channel() == wattline_model::Channel::Offline {
             add(&counters.untimed_resumes, outcome.untimed);
         }
-        let mut answer = Answer::new(TopicKind::Upload(upload), message);
+        let mut answer = Answer::to(TopicKind::Upload(upload), message);
         answer.own_topic = other.is_none();
         (answer.id, answer.code, answer.message) = (outcome.id, outcome.code, outcome.message.into());
         self.answer(&answer, out);
@@ -320,12 +321,7 @@ impl Session {
 
     /// PUBACK and, where somebody listens, `_reply`.
     fn answer(&mut self, answer: &Answer<'_>, out: &mut Vec<u8>) {
-        if let Some(publish) = &answer.publish {
-            self.acknowledge(publish, answer.code, &answer.message, out);
-        } else if answer.qos == 1 {
-            let refused = puback_reason(answer.code);
-            packet::put_puback(out, self.version, answer.packet_id, refused, &answer.message);
-        }
+        self.acknowledge(answer.qos, answer.packet_id, answer.code, &answer.message, out);
         let heard = match answer.kind {
             TopicKind::Upload(upload) if answer.own_topic => self.subscriptions.hears_upload(upload),
             _ => self.subscriptions.hears(&format!("{}_reply", answer.topic)),
@@ -341,15 +337,15 @@ impl Session {
         }
     }
 
-    fn acknowledge(&self, message: &Publish<'_>, code: Code, text: &str, out: &mut Vec<u8>) {
-        if message.qos == 0 {
+    fn acknowledge(&self, qos: u8, packet_id: u16, code: Code, text: &str, out: &mut Vec<u8>) {
+        if qos == 0 {
             return;
         }
         let refused = puback_reason(code);
         if self.version == Version::V311 || code == Code::Ok || !self.wants_reasons {
-            packet::put_puback(out, self.version, message.packet_id, refused, "");
+            packet::put_puback(out, self.version, packet_id, refused, "");
         } else {
-            packet::put_puback(out, self.version, message.packet_id, refused, &format!("{code} {text}"));
+            packet::put_puback(out, self.version, packet_id, refused, &format!("{code} {text}"));
         }
     }
 
@@ -386,7 +382,7 @@ impl Session {
             Some(Request::Upload(upload)) => TopicKind::Upload(upload),
             _ => TopicKind::Other,
         };
-        let mut answer = Answer::of_discarded(kind, &discard);
+        let mut answer = Answer::new(kind, &discard.topic, discard.qos, discard.packet_id);
         answer.refuse(Code::TooLarge, too_large());
         self.answer(&answer, out);
         self.endpoint.ingestor.count().message(kind, Code::TooLarge);
@@ -410,78 +406,6 @@ impl Session {
         Ok(())
     }
 
-    fn subscribe(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), End> {
-        use mqtt_protocol_core::mqtt::packet::{v3_1_1, v5_0};
-        let bad = |_| End::from(Malformed("a malformed SUBSCRIBE"));
-        let (packet_id, filters) = match self.version {
-            Version::V311 => {
-                let (packet, _) = v3_1_1::Subscribe::parse(body).map_err(bad)?;
-                (packet.packet_id(), packet.entries().clone())
-            }
-            Version::V5 => {
-                let (packet, _) = v5_0::Subscribe::parse(body).map_err(bad)?;
-                (packet.packet_id(), packet.entries().clone())
-            }
-        };
-        let mut codes = Vec::with_capacity(filters.len());
-        let mut activates = false;
-        for entry in &filters {
-            let (granted, filter) = (self.grant(entry.topic_filter()), entry.topic_filter());
-            activates |= granted.is_ok()
-                && self.activation
-                && super::topics::matches(filter, &self.activation_topic());
-            codes.push(match (granted, self.version) {
-                // Granted as asked, up to 1. What we send goes at QoS 0: it is lost with the connection, and the
-                // message it answers is then sent again.
-                (Ok(()), _) => (entry.sub_opts().qos() as u8).min(1),
-                (Err(_), Version::V311) => 0x80,
-                (Err(code), Version::V5) => code,
-            });
-        }
-        packet::put_suback(out, self.version, 0x90, packet_id, &codes);
-        if activates {
-            self.put_activation(out);
-        }
-        Ok(())
-    }
-
-    /// Adds a subscription, or gives the reason code against it.
-    fn grant(&mut self, filter: &str) -> Result<(), u8> {
-        let own =
-            self.space.covers(filter) || self.others.values().any(|other| Space::new(other).covers(filter));
-        if !is_filter(filter) {
-            Err(0x8F)
-        } else if !own {
-            Err(reason::NOT_AUTHORIZED)
-        } else if !self.subscriptions.add(&self.space, filter) {
-            Err(reason::QUOTA)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn unsubscribe(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), End> {
-        use mqtt_protocol_core::mqtt::packet::{v3_1_1, v5_0};
-        let bad = |_| End::from(Malformed("a malformed UNSUBSCRIBE"));
-        let (packet_id, filters) = match self.version {
-            Version::V311 => {
-                let (packet, _) = v3_1_1::Unsubscribe::parse(body).map_err(bad)?;
-                (packet.packet_id(), packet.entries().clone())
-            }
-            Version::V5 => {
-                let (packet, _) = v5_0::Unsubscribe::parse(body).map_err(bad)?;
-                (packet.packet_id(), packet.entries().clone())
-            }
-        };
-        let subscriptions = &mut self.subscriptions;
-        let codes: Vec<u8> = filters
-            .iter()
-            .map(|f| if subscriptions.remove(&self.space, f.as_str()) { reason::SUCCESS } else { 0x11 })
-            .collect();
-        packet::put_unsuback(out, self.version, packet_id, &codes);
-        Ok(())
-    }
-
     /// Whether this login only fetches the device's secret.
     pub(crate) fn is_activation(&self) -> bool {
         self.activation
@@ -492,7 +416,7 @@ impl Session {
         format!("{}&{}", self.device.device_key, self.device.product_key)
     }
 
-    fn activation_topic(&self) -> String {
+    pub(super) fn activation_topic(&self) -> String {
         format!("{}thing/activate/info", self.space.session())
     }
 
@@ -525,95 +449,4 @@ impl Session {
 
 fn too_large() -> String {
     format!("the message is larger than {MESSAGE_BYTES_MAX} bytes")
-}
-
-/// What MQTT 5 calls a refusal. All of them mean: do not send this again.
-fn puback_reason(code: Code) -> u8 {
-    match code {
-        Code::Ok => reason::SUCCESS,
-        Code::NoRight => reason::NOT_AUTHORIZED,
-        Code::TooLarge => reason::QUOTA,
-        Code::NotSupported => reason::IMPLEMENTATION,
-        _ => reason::PAYLOAD,
-    }
-}
-
-/// The answer to a message.
-pub(super) struct Answer<'m> {
-    kind: TopicKind,
-    topic: &'m str,
-    own_topic: bool,
-    publish: Option<&'m Publish<'m>>,
-    qos: u8,
-    packet_id: u16,
-    pub(super) id: Option<Cow<'m, str>>,
-    pub(super) code: Code,
-    pub(super) message: Cow<'static, str>,
-    pub(super) data: Option<serde_json::Value>,
-}
-
-impl<'m> Answer<'m> {
-    fn new(kind: TopicKind, publish: &'m Publish<'m>) -> Answer<'m> {
-        Answer {
-            kind,
-            topic: publish.topic,
-            own_topic: true,
-            publish: Some(publish),
-            qos: publish.qos,
-            packet_id: publish.packet_id,
-            id: None,
-            code: Code::Ok,
-            message: Cow::Borrowed(""),
-            data: None,
-        }
-    }
-
-    fn of_discarded(kind: TopicKind, discard: &'m Discard) -> Answer<'m> {
-        Answer {
-            kind,
-            topic: &discard.topic,
-            own_topic: true,
-            publish: None,
-            qos: discard.qos,
-            packet_id: discard.packet_id,
-            id: None,
-            code: Code::Ok,
-            message: Cow::Borrowed(""),
-            data: None,
-        }
-    }
-
-    pub(super) fn refuse(&mut self, code: Code, message: impl Into<Cow<'static, str>>) {
-        (self.code, self.message) = (code, message.into());
-    }
-
-    /// `{"id":"41","code":200,"data":{}}`, with a message where there is something to say.
-    fn encode(&self, out: &mut Vec<u8>) {
-        let put = |out: &mut Vec<u8>, text: &str| {
-            serde_json::to_writer(out, text).expect("a text is JSON and a Vec takes it");
-        };
-        out.push(b'{');
-        if let Some(id) = &self.id {
-            out.extend_from_slice(b"\"id\":");
-            put(out, id);
-            out.push(b',');
-        }
-        out.extend_from_slice(b"\"code\":");
-        let number = self.code.number();
-        out.extend(
-            [1_000, 100, 10, 1].iter().filter(|&&d| number >= d).map(|d| b'0' + (number / d % 10) as u8),
-        );
-        match &self.data {
-            None => out.extend_from_slice(b",\"data\":{}"),
-            Some(data) => {
-                out.extend_from_slice(b",\"data\":");
-                out.extend_from_slice(data.to_string().as_bytes());
-            }
-        }
-        if !self.message.is_empty() {
-            out.extend_from_slice(b",\"message\":");
-            put(out, &self.message);
-        }
-        out.push(b'}');
-    }
 }

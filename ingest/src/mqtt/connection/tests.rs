@@ -22,11 +22,11 @@ fn seeds() -> Vec<Vec<u8>> {
 
 #[test]
 fn a_whole_connect_is_read_in_either_version() {
-    let connect = decode_connect(&seeds()[0]).ok().expect("3.1.1");
+    let connect = decode_connect(&seeds()[0]).expect("3.1.1");
     assert_eq!((connect.version, connect.client_id.as_str(), connect.keep_alive), (Version::V311, "id", 60));
     assert_eq!((connect.username.as_deref(), connect.password.as_deref()), (Some("u"), Some(&b"p"[..])));
     let body = b"\x00\x04MQTT\x05\xC2\x00\x00\x07\x27\x00\x00\x10\x00\x17\x00\x00\x02id\x00\x01u\x00\x01p";
-    let connect = decode_connect(body).ok().expect("5");
+    let connect = decode_connect(body).expect("5");
     assert_eq!((connect.packet_max, connect.wants_reasons), (4_096, false));
 }
 
