@@ -20,9 +20,8 @@ pub(super) const STATS_VALUES_MIN: usize = 17;
 
 const ENTRY_FULL: u8 = 0b0001;
 const ENTRY_STATS: u8 = 0b0010;
-const ENTRY_INLINE: u8 = 0b0100;
-const ENTRY_QUALITY: u8 = 0b1000;
-const ENTRY_KNOWN: u8 = 0b1111;
+const ENTRY_QUALITY: u8 = 0b0100;
+const ENTRY_KNOWN: u8 = 0b0111;
 
 const COLUMN_KIND: u8 = 0b0011;
 const COLUMN_EVERY_BLOCK: u8 = 0b0100;
@@ -159,14 +158,10 @@ impl Builder {
         }
         for entry in blocks {
             let full = entry.count == rows[entry.block];
-            let inline = entry.payload.len() <= INLINE_BYTES_MAX;
             let mut flags = 0;
-            for (flag, on) in [
-                (ENTRY_FULL, full),
-                (ENTRY_STATS, entry.stats.is_some()),
-                (ENTRY_INLINE, inline),
-                (ENTRY_QUALITY, entry.quality),
-            ] {
+            for (flag, on) in
+                [(ENTRY_FULL, full), (ENTRY_STATS, entry.stats.is_some()), (ENTRY_QUALITY, entry.quality)]
+            {
                 flags |= if on { flag } else { 0 };
             }
             self.entries.push(flags);

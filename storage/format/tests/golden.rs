@@ -1,0 +1,276 @@
+//! Files of every format version, as they were first written: they are read for ever, and what was read is written
+//! back byte for byte.
+//!
+//! `tests/golden/<format>/v<N>/<name>.bin` is the file, `.txt` what it says. After a deliberate change of format run
+//! with `WATTLINE_GOLDEN=write` and review the diff.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use wattline_format::segment::{Depth, Reader, Writer};
+use wattline_format::{latest, log, manifest, segment};
+use wattline_model::{
+    AssetId, Batch, Channel, Column, ModelId, PointId, Quality, Rows, Seqno, ShardId, Source, Timestamp,
+    Values,
+};
+
+/// Whether the libraries inside promise the same bytes in every version.
+#[derive(Clone, Copy, PartialEq)]
+enum Bytewise {
+    Yes,
+    /// zstd and pco promise to read what they wrote, not to write the same again.
+    Packed,
+}
+
+fn check(format: &str, name: &str, written: &[u8], bytewise: Bytewise, describe: fn(&[u8]) -> String) {
+    let folder =
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden")).join(format).join("v1");
+    let (bin, txt) = (folder.join(format!("{name}.bin")), folder.join(format!("{name}.txt")));
+    if std::env::var("WATTLINE_GOLDEN").as_deref() == Ok("write") {
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(&bin, written).unwrap();
+        std::fs::write(&txt, describe(written)).unwrap();
+    }
+    let kept = std::fs::read(&bin).unwrap_or_else(|e| panic!("{}: {e}", bin.display()));
+    let text = std::fs::read_to_string(&txt).unwrap();
+    assert_eq!(describe(&kept), text, "{format}/{name} is read differently");
+    assert_eq!(describe(written), text, "{format}/{name} is written differently");
+    if bytewise == Bytewise::Yes {
+        assert!(written == kept, "{format}/{name} is written with other bytes");
+    }
+}
+
+fn quality(codes: &[u8]) -> Option<Vec<Quality>> {
+    Some(codes.iter().map(|&c| Quality::new(c).unwrap()).collect())
+}
+
+fn column(point: u32, rows: Rows, values: Values, quality: Option<Vec<Quality>>) -> Column {
+    Column { point: PointId(point), rows, values, quality }
+}
+
+fn batches() -> Vec<Batch> {
+    let one = Batch {
+        shard: ShardId(3),
+        model: ModelId(7),
+        channel: Channel::RealTime,
+        source: Source::Client,
+        assets: vec![AssetId(300)],
+        times: vec![Timestamp(1_700_000_000_123_000)],
+        columns: vec![
+            column(0, Rows::All, Values::Float(vec![-0.0]), None),
+            column(1, Rows::All, Values::Int(vec![i64::MIN]), quality(&[9])),
+            column(130, Rows::All, Values::Bool(vec![true]), None),
+            column(4, Rows::All, Values::Text(["größe"].into_iter().collect()), None),
+        ],
+    };
+    let rows = 20_usize;
+    let many = Batch {
+        channel: Channel::Offline,
+        source: Source::Kafka { topic: 5, partition: 2, offset: 123_456 },
+        assets: (0..rows as u32).map(|r| AssetId(r * 1000)).collect(),
+        times: (0..rows as i64).map(|r| Timestamp(1_700_000_000_000_000 + r * 1_000_000)).collect(),
+        columns: vec![
+            column(
+                0,
+                Rows::All,
+                Values::Float((0..rows).map(|r| r as f64 / 4.0).collect()),
+                quality(&[2; 20]),
+            ),
+            column(2, Rows::Some(vec![0, 7, 19]), Values::Int(vec![1, -1, 300]), quality(&[0, 1, 2])),
+            column(
+                3,
+                Rows::Some((2..19).collect()),
+                Values::Bool((2..19).map(|r| r % 3 == 0).collect()),
+                None,
+            ),
+        ],
+        ..one.clone()
+    };
+    let edge = Batch {
+        source: Source::Edge { edge: 9, sequence: u64::MAX },
+        assets: vec![AssetId(4); 2],
+        times: vec![Timestamp(5); 2],
+        columns: vec![column(0, Rows::All, Values::Text(["", "b"].into_iter().collect()), None)],
+        ..one.clone()
+    };
+    let job = Batch { source: Source::Job { job: 1, position: 77 }, ..edge.clone() };
+    vec![one, many, edge, job]
+}
+
+#[test]
+fn log_v1() {
+    let mut file =
+        log::encode_header(&log::Header { store: 0x1234_5678_9ABC, shard: ShardId(3), first: Seqno(41) });
+    for (i, batch) in batches().iter().enumerate() {
+        let seqno = 41 + i as u64;
+        log::encode_record(&mut file, Seqno(seqno), Seqno(seqno.min(42)), batch);
+    }
+    check("log", "batches", &file, Bytewise::Yes, |bytes| {
+        let mut reader = log::Reader::open("golden", bytes).unwrap();
+        let mut text = format!("{:?}\n", reader.header());
+        loop {
+            let step = reader.next().unwrap();
+            writeln!(text, "{step:#?}").unwrap();
+            if !matches!(step, log::Step::Record { .. }) {
+                return text;
+            }
+        }
+    });
+}
+
+fn meta(id: u64) -> manifest::SegmentMeta {
+    manifest::SegmentMeta {
+        id,
+        level: 1,
+        partition: -604_800_000_000,
+        file: format!("{id:08}.seg"),
+        bytes: 123_456,
+        rows: 1000,
+        samples: 10_000,
+        models: 2,
+        first_time: -5,
+        last_time: 1_700_000_000_000_000,
+        first_seqno: Seqno(1),
+        last_seqno: Seqno(40),
+        checksum: u64::MAX - 1,
+    }
+}
+
+#[test]
+fn manifest_v1() {
+    let state = manifest::State {
+        store: 0x1234_5678_9ABC,
+        shard: ShardId(3),
+        shards: 4,
+        partition_micros: 604_800_000_000,
+        flushed: Seqno(40),
+        next_segment: 3,
+        latest_checkpoint: Some(12),
+        segments: vec![meta(1), meta(2)],
+    };
+    let mut file = manifest::encode_start(&state);
+    let edit = manifest::Edit {
+        flushed: Some(Seqno(50)),
+        next_segment: Some(4),
+        latest_checkpoint: Some(45),
+        add: vec![meta(3)],
+        remove: vec![1, 2],
+    };
+    manifest::encode_edit(&mut file, &edit);
+    manifest::encode_edit(&mut file, &manifest::Edit::default());
+    check("manifest", "edits", &file, Bytewise::Yes, |bytes| {
+        format!("{:#?}\n", manifest::decode("golden", bytes).unwrap())
+    });
+}
+
+#[test]
+fn latest_v1() {
+    let floats = latest::LatestColumn {
+        point: PointId(0),
+        rows: Rows::Some(vec![0, 2]),
+        times: vec![1, 1_700_000_000_000_000],
+        values: Values::Float(vec![f64::NEG_INFINITY, 20.5]),
+        quality: quality(&[0, 4]),
+    };
+    let texts = latest::LatestColumn {
+        point: PointId(3),
+        rows: Rows::All,
+        times: vec![9; 3],
+        values: Values::Text(["on", "off", ""].into_iter().collect()),
+        quality: None,
+    };
+    let assets = vec![AssetId(10), AssetId(20), AssetId(70_000)];
+    let models = [latest::ModelLatest { model: ModelId(7), assets, columns: vec![floats, texts] }];
+    let file = latest::encode(ShardId(3), Seqno(45), &models);
+    check("latest", "table", &file, Bytewise::Packed, |bytes| {
+        format!("{:#?}\n", latest::decode("golden", bytes).unwrap())
+    });
+}
+
+/// Runs that bring out every encoding: long and short, even and uneven times, sparse columns, odd values.
+fn segment_file(depth: Depth) -> Vec<u8> {
+    let header = segment::Header {
+        store: 0x1234_5678_9ABC,
+        shard: ShardId(3),
+        partition: 1_699_488_000_000_000,
+        partition_micros: 604_800_000_000,
+        level: 2,
+        first_seqno: Seqno(1),
+        last_seqno: Seqno(40),
+    };
+    let t0 = 1_699_488_000_000_000_i64;
+    let mut writer = Writer::new(header, depth);
+    let floats = |n: usize, f: &dyn Fn(usize) -> f64| Values::Float((0..n).map(f).collect());
+    let n = 300;
+    let times: Vec<i64> = (0..n as i64).map(|i| t0 + i * 600_000_000).collect();
+    let mixed = |i: usize| [f64::NAN, -0.0, f64::INFINITY, 5e-324][i / 70 % 4];
+    let long = [
+        column(0, Rows::All, floats(n, &|i| (i * 37 % 101) as f64 / 10.0), None),
+        column(1, Rows::All, floats(n, &|i| f64::from((i * 37 % 101) as f32 / 1000.0)), None),
+        column(2, Rows::All, floats(n, &|i| (i * 37 % 101) as f64 * 0.1), quality(&[0; 300])),
+        column(3, Rows::All, floats(n, &|i| if i % 70 == 0 { mixed(i) } else { i as f64 }), None),
+        column(4, Rows::All, Values::Int((0..n as i64).map(|i| i * i - 5).collect()), None),
+        column(5, Rows::All, Values::Int((0..n as i64).map(|i| i / 50).collect()), None),
+        column(6, Rows::All, Values::Bool((0..n).map(|i| i / 90 % 2 == 1).collect()), None),
+        column(7, Rows::All, Values::Text((0..n).map(|i| ["run", "stop", "fault"][i % 3]).collect()), None),
+        column(9, Rows::Some(vec![3, 299]), Values::Int(vec![i64::MIN, i64::MAX]), quality(&[7, 0])),
+    ];
+    writer.push_run(ModelId(7), AssetId(5), &times, &long);
+    for asset in 6..9_u32 {
+        let times: Vec<i64> = (0..4).map(|i| t0 + i64::from(asset) * 17_000 + i * i * 1_000_000).collect();
+        let bits = |i: usize| f64::from_bits(0x3FF5_5555_1234_5678 + u64::from(asset) * 977 + i as u64);
+        let columns = [
+            column(0, Rows::All, floats(4, &bits), quality(&[1, 1, 2, 0])),
+            column(6, Rows::Some(vec![2]), Values::Bool(vec![true]), None),
+        ];
+        writer.push_run(ModelId(7), AssetId(asset), &times, &columns);
+    }
+    writer.push_run(ModelId(8), AssetId(1), &[t0], &[column(0, Rows::All, Values::Float(vec![21.5]), None)]);
+    let mut file = writer.take();
+    file.extend(writer.finish().0);
+    file
+}
+
+fn describe_segment(bytes: &[u8]) -> String {
+    let reader = Reader::open("golden", Bytes::copy_from_slice(bytes)).unwrap();
+    reader.verify().unwrap();
+    let s = reader.summary();
+    let mut text = format!("{:?}\n", reader.header());
+    // Sizes and checksums change with the libraries inside; what the file says does not.
+    writeln!(
+        text,
+        "rows {} samples {} models {} times {}..={}",
+        s.rows, s.samples, s.models, s.first_time, s.last_time
+    )
+    .unwrap();
+    for model in reader.models() {
+        for chunk in reader.chunks(model) {
+            writeln!(text, "{model}: {} rows, {:?}", chunk.rows, reader.points(chunk)).unwrap();
+            chunk.runs.iter().for_each(|run| writeln!(text, "  {run:?}").unwrap());
+            for (i, block) in chunk.blocks.iter().enumerate() {
+                writeln!(text, "  {block:?}\n    times {:?}", reader.times(chunk, i).unwrap()).unwrap();
+                for &point in reader.points(chunk) {
+                    let Some(column) = reader.column(chunk, i, point).unwrap() else { continue };
+                    writeln!(text, "    {:?}", reader.stats(chunk, i, point).unwrap().unwrap()).unwrap();
+                    writeln!(text, "    {column:?}").unwrap();
+                    if let Values::Float(v) = &column.values {
+                        let bits: Vec<String> = v.iter().map(|v| format!("{:x}", v.to_bits())).collect();
+                        writeln!(text, "    bits {}", bits.join(" ")).unwrap();
+                    }
+                }
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn segment_v1_hot() {
+    check("segment", "hot", &segment_file(Depth::Hot), Bytewise::Yes, describe_segment);
+}
+
+#[test]
+fn segment_v1_deep() {
+    check("segment", "deep", &segment_file(Depth::Deep), Bytewise::Packed, describe_segment);
+}
