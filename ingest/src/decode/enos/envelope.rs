@@ -120,7 +120,7 @@ impl<'de> Visitor<'de> for IdSeed {
     }
 }
 
-/// A text field of which only the text matters; anything else reads as "not a text".
+/// A text field; the empty text, which the published Python SDK sends for a key left out, and `null` are none.
 pub(super) struct TextSeed;
 
 impl<'de> DeserializeSeed<'de> for TextSeed {
@@ -139,11 +139,11 @@ impl<'de> Visitor<'de> for TextSeed {
     }
 
     fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Self::Value, E> {
-        Ok(Some(Cow::Borrowed(v)))
+        Ok((!v.is_empty()).then_some(Cow::Borrowed(v)))
     }
 
     fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
-        Ok(Some(Cow::Owned(v.to_owned())))
+        Ok((!v.is_empty()).then(|| Cow::Owned(v.to_owned())))
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {

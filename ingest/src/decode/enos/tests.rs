@@ -246,6 +246,16 @@ fn a_batch_carries_several_devices_and_times() {
 }
 
 #[test]
+fn what_the_python_sdk_leaves_out_it_sends_empty() {
+    let (code, message, samples) = batch(
+        r#"{"allowOfflineSubDevice":"","skipInvalidMeasurepoints":"","params":[
+            {"productKey":"","deviceKey":"","measurepoints":{"Temp":1.5},"time":1000}]}"#,
+    );
+    assert_eq!((code, message.as_str()), (200, ""));
+    assert_eq!(samples, ["dkG.Temp@1000=1.5"]);
+}
+
+#[test]
 fn batches_refuse_devices_that_are_not_theirs() {
     for (keys, code, says) in [
         (r#""productKey":"pkS","deviceKey":"nobody""#, 1257, "params[1]: device nobody&pkS does not exist"),
