@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use wattline_env::Chance;
 use wattline_env::sim::{FaultPlan, NameOrder, OperationKind, SimChance, SimDisk, below};
 use wattline_model::ShardCount;
 use wattline_storage::{Driver, Store};
@@ -206,19 +207,21 @@ fn crash_everywhere(seed: u64) {
         let oracle = run(&disk, &steps, Driver::Inline).oracle;
         let last = operation.checked_sub(1).map(|last| &trace[last as usize]);
         let what = format!("crash after operation {operation}, {last:?}");
-        // Each image is recovered from; by turns, one of them also has to live on.
+        // Each image is recovered from; by turns, one of them has to live on, or its recovery is cut in the middle.
         let images = images(&disk, operation, 1);
-        let turn = operation as usize % images.len();
+        let turn = operation as usize / 2 % images.len();
         for (i, (name, image)) in images.into_iter().enumerate() {
             let what = format!("{what}, {name}");
-            if i == turn {
+            if i == turn && operation % 2 == 0 {
                 live_on(&image, &oracle, &what);
             } else {
                 recover(&image, &oracle, &what);
             }
         }
-        let at = below(&SimChance::new(operation), u64::MAX);
-        survive_cut_recovery(|| disk.crash(&SimChance::new(operation)), &oracle, at, &what);
+        if operation % 2 == 1 {
+            let at = SimChance::new(operation).next_u64();
+            survive_cut_recovery(|| disk.crash(&SimChance::new(operation)), &oracle, at, &what);
+        }
     }
 }
 
