@@ -6,8 +6,9 @@
 //! A lookup does no IO: the view of all tables is built from the registry's memory at the first lookup after a change
 //! and kept until [`Registry::version`] moves on. Nothing can be registered: SQL cannot change the catalog.
 //!
-//! A model's table has the model's key as its name. Where that is taken (by `assets` or `models`, or by the same key
-//! in an organization with a lower number) it is `<organization>.<model>`, one quoted name: `"acme.turbine"`.
+//! A model's table has the model's key as its name. Where that is taken (by the same key in an organization with a
+//! lower number; the registry refuses `assets` and `models`) it is `<organization>.<model>`, one quoted name:
+//! `"acme.turbine"`.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -43,6 +43,14 @@ const BATCH_ROWS: usize = 8_192;
 /// How long a statement waits for another one to end before it is told to come back later.
 const TURN_WAIT: Duration = Duration::from_secs(5);
 
+/// Depth (see `statement::depth`) from which a statement is planned on a stack of its own. Below, the two megabytes of
+/// a thread are plenty even in a build without optimisation.
+const DEEP: usize = 24;
+
+/// That stack: several times of what the deepest statement allowed takes in a build without optimisation. Only what
+/// is touched costs memory.
+const DEEP_STACK_BYTES: usize = 64 << 20;
+
 /// Consumers named in the message of a statement that ran out of memory.
 const CONSUMERS_SHOWN: NonZeroUsize = NonZeroUsize::new(3).expect("3 is not 0");
 
@@ -132,7 +140,13 @@ impl Engine {
     ) -> Result<SendableRecordBatchStream, Error> {
         let turn = self.turn().await?;
         let deadline = self.inner.settings.timeout.map(|limit| Instant::now() + limit);
-        let guarded = Box::pin(AssertUnwindSafe(self.start(text, params)).catch_unwind());
+        let deep = statement::depth(text)? >= DEEP;
+        let mut start = Box::pin(self.start(text, params));
+        let start = std::future::poll_fn(move |cx| match deep {
+            true => stacker::grow(DEEP_STACK_BYTES, || start.as_mut().poll(cx)),
+            false => start.as_mut().poll(cx),
+        });
+        let guarded = Box::pin(AssertUnwindSafe(start).catch_unwind());
         let started = match deadline {
             Some(deadline) => {
                 timeout_at(deadline, guarded).await.map_err(|_| self.inner.settings.too_slow())?

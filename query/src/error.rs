@@ -258,10 +258,10 @@ fn tidy(message: &str) -> String {
     }
 }
 
-/// The name nearest to `wanted`, if any is near: at most a third of its characters differ, capitals apart.
+/// The name nearest to `wanted`, if any is near: at most a quarter of its characters differ, capitals apart.
 pub(crate) fn nearest(wanted: &str, names: impl IntoIterator<Item = String>) -> Option<String> {
     let wanted = wanted.to_lowercase();
-    let far = wanted.chars().count().div_ceil(3);
+    let far = wanted.chars().count().div_ceil(4);
     names
         .into_iter()
         .map(|name| (distance(&wanted, &name.to_lowercase()), name))

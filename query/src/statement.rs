@@ -20,23 +20,31 @@ use crate::error::{Error, ErrorKind};
 /// Bytes of one statement: an IN list of 30,000 asset ids fits; megabytes of text would only cost planning time.
 pub const STATEMENT_BYTES_MAX: usize = 1 << 20;
 
-/// Operators in one chain, over all levels of nesting. Planning 500 takes less than half of a 2 MiB stack even in a
-/// build without optimisation; longer lists of alternatives belong into an IN list, which has no depth.
+/// Operators in one chain, over all levels of nesting: planned on [`crate::engine`]'s large stack, run and dropped on
+/// an ordinary one. Longer lists of alternatives belong into an IN list, which has no depth.
 pub const CHAIN_OPERATORS_MAX: usize = 500;
 
-/// UNION, EXCEPT, INTERSECT and JOIN in one statement; each nests the plan by one.
+/// UNION, EXCEPT, INTERSECT, JOIN, further tables after FROM and queries named by WITH, in one statement; each may nest
+/// the plan by one.
 pub const COMBINED_QUERIES_MAX: usize = 100;
 
-/// Parses `text` and lets only reading statements pass.
+/// Checks the length of `text` and how deep its operators will nest. To be asked before [`parse`].
 ///
 /// # Errors
-/// Input, with the place where the parser knows it; Limit where the text is too long or its chains too deep.
-pub(crate) fn parse(state: &SessionState, text: &str) -> Result<Statement, Error> {
+/// Limit where the text is too long or too deep.
+pub(crate) fn depth(text: &str) -> Result<usize, Error> {
     if text.len() > STATEMENT_BYTES_MAX {
         let message = format!("the statement has {} bytes, more than {STATEMENT_BYTES_MAX}", text.len());
         return Err(Error::new(ErrorKind::Limit, message));
     }
-    check_depth(text)?;
+    check_depth(text)
+}
+
+/// Parses `text`, whose [`depth`] is known to be bearable, and lets only reading statements pass.
+///
+/// # Errors
+/// Input, with the place where the parser knows it.
+pub(crate) fn parse(state: &SessionState, text: &str) -> Result<Statement, Error> {
     let dialect = state.config_options().sql_parser.dialect;
     let statement = state.sql_to_statement(text, &dialect).map_err(|e| match Error::from(e) {
         e if e.message().starts_with("no SQL statements") => {
@@ -110,32 +118,52 @@ fn refused(what: &str) -> Error {
 
 /// Counts operators that will nest. A list item starts a chain of its own; a parenthesis or CASE opens one on top of
 /// the chain it stands in.
-fn check_depth(text: &str) -> Result<(), Error> {
+fn check_depth(text: &str) -> Result<usize, Error> {
     let dialect = GenericDialect {};
     let tokens = match Tokenizer::new(&dialect, text).tokenize() {
         Ok(tokens) => tokens,
         // The parser will tell what is wrong, with the place.
-        Err(_) => return Ok(()),
+        Err(_) => return Ok(0),
     };
-    let mut levels = vec![0_usize];
+    let mut deepest = 0;
+    let mut levels = vec![Level::default()];
     let mut sum = 0_usize;
     let mut combined = 0_usize;
+    let mut before = Keyword::NoKeyword;
     for token in &tokens {
-        match role_of(token) {
-            TokenRole::Leaf => {}
-            TokenRole::Open => levels.push(0),
-            TokenRole::Close => {
-                sum -= if levels.len() > 1 { levels.pop().unwrap_or(0) } else { 0 };
-            }
-            TokenRole::Item => sum -= levels.last_mut().map_or(0, std::mem::take),
-            TokenRole::Combine => combined += 1,
-            TokenRole::Operator => {
-                sum += 1;
-                if let Some(level) = levels.last_mut() {
-                    *level += 1;
-                }
-            }
+        if matches!(token, Token::Whitespace(_)) {
+            continue;
         }
+        let keyword = if let Token::Word(word) = token { word.keyword } else { Keyword::NoKeyword };
+        let role = role_of(token);
+        match role {
+            TokenRole::Leaf => {}
+            TokenRole::Open => {
+                // WITH a AS (…)
+                combined += usize::from(before == Keyword::AS);
+                levels.push(Level::default());
+            }
+            TokenRole::Close if levels.len() > 1 => sum -= levels.pop().map_or(0, |level| level.operators),
+            TokenRole::Close => {}
+            TokenRole::Combine => combined += 1,
+            TokenRole::Item | TokenRole::Operator => {}
+        }
+        if let Some(level) = levels.last_mut() {
+            match role {
+                TokenRole::Item => {
+                    sum -= std::mem::take(&mut level.operators);
+                    combined += usize::from(level.in_from);
+                }
+                TokenRole::Operator => {
+                    sum += 1;
+                    level.operators += 1;
+                }
+                _ => {}
+            }
+            level.enter(before, keyword);
+        }
+        before = keyword;
+        deepest = deepest.max(sum + levels.len() + combined);
         if sum > CHAIN_OPERATORS_MAX {
             let message = format!(
                 "more than {CHAIN_OPERATORS_MAX} operators in one expression; for long alternatives use IN (…)"
@@ -143,13 +171,40 @@ fn check_depth(text: &str) -> Result<(), Error> {
             return Err(Error::new(ErrorKind::Limit, message));
         }
         if combined > COMBINED_QUERIES_MAX {
-            let message = format!("more than {COMBINED_QUERIES_MAX} UNION, EXCEPT, INTERSECT or JOIN");
+            let message = format!("more than {COMBINED_QUERIES_MAX} joined, united or named queries");
             return Err(Error::new(ErrorKind::Limit, message));
         }
     }
-    Ok(())
+    Ok(deepest)
 }
 
+/// What is open at one level of parentheses.
+#[derive(Default)]
+struct Level {
+    /// Operators since the last item began.
+    operators: usize,
+    /// Whether a comma brings another table.
+    in_from: bool,
+}
+
+impl Level {
+    fn enter(&mut self, before: Keyword, keyword: Keyword) {
+        match keyword {
+            // `IS DISTINCT FROM` is an operator.
+            Keyword::FROM => self.in_from = before != Keyword::DISTINCT || self.in_from,
+            Keyword::WHERE
+            | Keyword::GROUP
+            | Keyword::HAVING
+            | Keyword::ORDER
+            | Keyword::LIMIT
+            | Keyword::WINDOW
+            | Keyword::SELECT => self.in_from = false,
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
 enum TokenRole {
     Leaf,
     Open,
@@ -233,13 +288,28 @@ mod tests {
         let half = vec!["a"; CHAIN_OPERATORS_MAX / 2 + 2].join(" + ");
         assert!(depth_ok(&format!("SELECT {half}, {half}")));
         assert!(!depth_ok(&format!("SELECT {half} + ({half})")));
-        for unary in ["NOT ", "- ", "+ ", "~"] {
+        for unary in ["NOT ", "- ", "+ ", "~ "] {
             assert!(!depth_ok(&format!("SELECT {}1", unary.repeat(CHAIN_OPERATORS_MAX + 1))), "{unary}");
         }
         assert!(!depth_ok(&format!("SELECT 1{}", "::int".repeat(CHAIN_OPERATORS_MAX + 1))));
         assert!(!depth_ok(&format!("SELECT 1{}", " IS NULL".repeat(CHAIN_OPERATORS_MAX + 1))));
         assert!(!depth_ok(&"EXPLAIN ".repeat(CHAIN_OPERATORS_MAX + 1)));
         assert!(!depth_ok(&vec!["SELECT 1, 2"; COMBINED_QUERIES_MAX + 2].join(" UNION ALL ")));
+    }
+
+    #[test]
+    fn tables_and_named_queries_are_counted_and_columns_are_not() {
+        let tables = |n: usize| format!("SELECT a, b FROM {} WHERE a IN (1, 2)", vec!["t"; n].join(", "));
+        assert!(depth_ok(&tables(COMBINED_QUERIES_MAX)));
+        assert!(!depth_ok(&tables(COMBINED_QUERIES_MAX + 2)));
+        let named = |n: usize| {
+            let named: Vec<String> = (0..n).map(|i| format!("q{} AS (SELECT * FROM q{i})", i + 1)).collect();
+            format!("WITH {} SELECT * FROM q{n}", named.join(", "))
+        };
+        assert!(depth_ok(&named(COMBINED_QUERIES_MAX)));
+        assert!(!depth_ok(&named(COMBINED_QUERIES_MAX + 1)));
+        let columns = vec!["a IS DISTINCT FROM b"; 1_000].join(", ");
+        assert!(depth_ok(&format!("SELECT {columns} FROM t ORDER BY {}", vec!["a"; 1_000].join(", "))));
     }
 
     #[test]

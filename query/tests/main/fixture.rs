@@ -209,7 +209,7 @@ fn create_things(registry: &Registry) {
     let kinds = kinds.map(|(key, data_type)| NewPoint::new(key, data_type)).to_vec();
     create_model(registry, DEFAULT_ORG, "kinds", kinds);
     create_model(registry, DEFAULT_ORG, "meter", vec![NewPoint::new("energy", DataType::Double)]);
-    create_model(registry, DEFAULT_ORG, "assets", vec![NewPoint::new("x", DataType::Double)]);
+    create_model(registry, DEFAULT_ORG, "spare", vec![NewPoint::new("x", DataType::Double)]);
     let acme = registry.create_org(NewOrg { key: "acme".to_owned(), name: String::new() }).unwrap().id;
     create_model(registry, acme, "meter", vec![NewPoint::new("volume", DataType::Double)]);
 

@@ -39,7 +39,7 @@ fn deep_statements_end_in_an_error_and_long_ones_in_an_answer() {
     let calls = format!("SELECT {}1{}", "abs(".repeat(10_000), ")".repeat(10_000));
     assert_eq!(ask(engine, calls).unwrap_err().kind(), ErrorKind::Input);
     let selects = format!("{}SELECT 1{}", "SELECT * FROM (".repeat(5_000), ")".repeat(5_000));
-    assert_eq!(ask(engine, selects).unwrap_err().kind(), ErrorKind::Input);
+    assert_eq!(ask(engine, selects).unwrap_err().kind(), ErrorKind::Limit);
 
     let list: Vec<String> = (0..10_000).map(|i| format!("'A{i}'")).collect();
     let in_list = format!("SELECT count(*) FROM turbine WHERE asset_id IN ({}, 'T1')", list.join(", "));
@@ -63,6 +63,17 @@ fn deep_statements_end_in_an_error_and_long_ones_in_an_answer() {
     let unions = |n: usize| format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(n));
     assert_eq!(ask(engine, unions(COMBINED_QUERIES_MAX)).unwrap().len(), COMBINED_QUERIES_MAX + 1);
     assert_eq!(ask(engine, unions(10_000)).unwrap_err().kind(), ErrorKind::Limit);
+
+    let named = |n: usize| {
+        let named: Vec<String> =
+            (0..n).map(|i| format!("q{} AS (SELECT p + 1 AS p FROM q{i})", i + 1)).collect();
+        format!("WITH q0 AS (SELECT 0 AS p), {} SELECT p FROM q{n}", named.join(", "))
+    };
+    assert_eq!(
+        ask(engine, named(COMBINED_QUERIES_MAX - 1)).unwrap(),
+        [[(COMBINED_QUERIES_MAX - 1).to_string()]]
+    );
+    assert_eq!(ask(engine, named(10_000)).unwrap_err().kind(), ErrorKind::Limit);
 
     let long = format!("SELECT '{}'", "x".repeat(STATEMENT_BYTES_MAX));
     assert_eq!(ask(engine, long).unwrap_err().kind(), ErrorKind::Limit);

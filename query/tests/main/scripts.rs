@@ -73,7 +73,7 @@ fn scripts_over_segments_after_a_restart() {
 
 #[test]
 fn scripts_over_the_log_after_a_restart() {
-    run_all(&Fixture::of_scripts().reopen(), "memtable");
+    run_all(&Fixture::of_scripts().reopen(), "log");
 }
 
 #[test]
