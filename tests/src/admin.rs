@@ -54,7 +54,7 @@ pub fn model_json(key: &str, points: &[(&str, &str)]) -> Value {
         .iter()
         .map(|(point, data_type)| {
             let body = json!({"identifier": point, "name": {"defaultValue": point}, "dataType": data_type,
-                              "hasQuality": false, "signalType": "AI", "unit": null});
+                              "hasQuality": false, "signalType": "Generic", "unit": null});
             ((*point).to_owned(), body)
         })
         .collect();

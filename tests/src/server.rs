@@ -168,6 +168,10 @@ impl Drop for Server {
 pub fn command(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    // Settings of whoever runs the tests are not those of the server under test.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WATTLINE_")) {
+        command.env_remove(name);
+    }
     command
 }
 
