@@ -197,7 +197,6 @@ fn rows(input: &mut Input<'_>, rows: usize) -> Result<Vec<u32>, Error> {
 
 fn put_values(out: &mut Vec<u8>, values: &Values) {
     match values {
-        Values::Float(v) if v.len() == 1 => out.extend_from_slice(&v[0].to_le_bytes()),
         Values::Float(v) => put_f64s(out, v),
         Values::Int(v) if v.len() < SHORT => v.iter().for_each(|&v| put_zigzag(out, v)),
         Values::Int(v) => put_i64s(out, v),

@@ -4,7 +4,9 @@
 //! when to sync, when to start a new file (`storage`).
 
 use wattline_model::limits::{BATCH_ROWS_MAX, MODEL_POINTS_MAX};
-use wattline_model::{Batch, Channel, Column, ModelId, PointId, Seqno, ShardId, Source, Timestamp};
+use wattline_model::{
+    Batch, Channel, Column, ModelId, PointId, Rows, Seqno, ShardId, Source, Timestamp, Values,
+};
 
 use crate::columns;
 use crate::error::{Error, ErrorKind};
@@ -97,6 +99,17 @@ fn put_batch(out: &mut Vec<u8>, batch: &Batch) {
     }
     put_varint(out, batch.columns.len() as u64);
     for column in &batch.columns {
+        if let (Values::Float(v), Rows::All, None, 0..0x80) =
+            (&column.values, &column.rows, &column.quality, column.point.0)
+            && let [v] = v[..]
+        {
+            // One number of a plain message: point, tag 0, value in one copy.
+            let mut bytes = [0; 10];
+            bytes[0] = column.point.0 as u8;
+            bytes[2..].copy_from_slice(&v.to_le_bytes());
+            out.extend_from_slice(&bytes);
+            continue;
+        }
         put_varint(out, u64::from(column.point.0));
         columns::put_column(out, &column.rows, &column.values, column.quality.as_deref());
     }

@@ -49,7 +49,9 @@ pub(crate) fn unpack(input: &mut Input<'_>, count: usize, width: u32) -> Result<
         return Err(input.damaged("a width of up to 57 bits, or 64", width));
     }
     let bytes = input.take(packed_bytes(count, width))?;
-    let mut values = vec![0; count];
+    // Room for the two values that sums of differences put in front.
+    let mut values = Vec::with_capacity(count + 2);
+    values.resize(count, 0);
     macro_rules! unpack_width {
         ($($w:literal)*) => {
             match width {

@@ -9,6 +9,9 @@ use super::{ints, presence};
 use crate::error::Error;
 use crate::varint::{Input, put_varint};
 
+/// A map that leaves more than one value in so many aside was a bad choice.
+const ASIDE_SHARE: usize = 4;
+
 /// Set beside the map: some values are kept aside.
 const HAS_ASIDE: u8 = 0b01;
 /// Set beside the map: values lie some units in the last place off what their integers give.
@@ -68,7 +71,7 @@ impl Mapped {
 
     /// Whether so many values are kept aside that the map was a bad choice.
     pub(crate) fn misled(&self) -> bool {
-        self.places.len() * 4 > self.integers.len()
+        self.places.len() * ASIDE_SHARE > self.integers.len()
     }
 
     /// Appends the map and the values kept aside: everything but corrections and integers.
@@ -92,23 +95,29 @@ impl Mapped {
     }
 }
 
-/// `values` by the map that suits them, or by their bits where that leaves too many aside.
-fn map(values: &[f64]) -> Mapped {
-    let mapped = Mapped::of(values, Mapping::choose(values));
-    if mapped.misled() { Mapped::of(values, (Mapping::Bits, false)) } else { mapped }
-}
-
-/// Appends `values`; the decoder must be told how many.
-pub(crate) fn encode(out: &mut Vec<u8>, values: &[f64]) {
-    if !values.is_empty() {
-        map(values).put(out);
+/// Appends `values`, by the map that was chosen for their column where it suits them; the decoder must be told how
+/// many.
+pub(crate) fn encode(out: &mut Vec<u8>, values: &[f64], choice: (Mapping, bool)) {
+    if values.is_empty() {
+        return;
     }
+    let mut mapped = Mapped::of(values, choice);
+    if mapped.misled() {
+        mapped = Mapped::of(values, Mapping::choose(values));
+    }
+    if mapped.misled() {
+        mapped = Mapped::of(values, (Mapping::Bits, false));
+    }
+    mapped.put(out);
 }
 
 /// The blocks of a whole column, of these `lengths`, by one map and with shared sequences; `None` where that does
 /// not suit.
-pub(crate) fn encode_shared(values: &[f64], lengths: &[usize]) -> Option<(Vec<Packed>, Vec<Vec<u8>>)> {
-    let choice = Mapping::choose(values);
+pub(crate) fn encode_shared(
+    values: &[f64],
+    lengths: &[usize],
+    choice: (Mapping, bool),
+) -> Option<(Vec<Packed>, Vec<Vec<u8>>)> {
     let mut blocks = Vec::with_capacity(lengths.len());
     let (mut integers, mut offs) = (Vec::with_capacity(values.len()), Vec::with_capacity(values.len()));
     let mut rest = values;

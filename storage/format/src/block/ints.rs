@@ -12,15 +12,21 @@ const CODEC_CONSTANT: u8 = 0;
 const CODEC_RUNS: u8 = 1;
 /// The integers lie in the column's shared sequence 0.
 const CODEC_SHARED: u8 = 2;
-/// Differences: the two low bits tell how many times the values were subtracted from each other.
+/// Plus how many times the values were subtracted from each other, 0 to 2.
 const CODEC_PLAIN: u8 = 4;
-const CODEC_DELTA: u8 = 5;
-const CODEC_DELTA_DELTA: u8 = 6;
+const CODEC_DELTA_DELTA: u8 = CODEC_PLAIN + 2;
 /// Added to a difference codec: numbers lie on both sides of the base, zigzagged, rather than all above it.
 const AROUND: u8 = 4;
+const AROUND_PLAIN: u8 = CODEC_PLAIN + AROUND;
+const AROUND_DELTA_DELTA: u8 = CODEC_DELTA_DELTA + AROUND;
 
 /// Runs must be this long on average for run lengths to be tried.
 const RUN_LENGTH_MIN: usize = 4;
+
+/// Values of a window that stands for a long list.
+const WINDOW: usize = 64;
+/// What the first values that differences start from weigh against the bytes they save.
+const HEAD_COST: usize = 4;
 
 /// Values the middle of a list is guessed from.
 const MIDDLE_SAMPLES: usize = 9;
@@ -121,23 +127,38 @@ fn around(d: i64, base: i64) -> u64 {
 }
 
 fn encode_differences(out: &mut Vec<u8>, values: &[i64]) {
-    let plain = Plan::of(values);
-    let once = differences(values);
-    let delta = Plan::of(&once);
-    let twice = differences(&once);
-    let delta_delta = Plan::of(&twice);
-    let plans =
-        [(CODEC_PLAIN, plain, values), (CODEC_DELTA, delta, &once), (CODEC_DELTA_DELTA, delta_delta, &twice)];
-    let best = plans.iter().min_by_key(|(codec, plan, _)| plan.bytes + 4 * usize::from(*codec - CODEC_PLAIN));
-    let (codec, plan, list) = best.expect("there are three");
-    out.push(codec + if plan.around { AROUND } else { 0 });
-    if *codec >= CODEC_DELTA {
+    let order = best_order(values);
+    let once = if order >= 1 { differences(values) } else { Vec::new() };
+    let twice = if order >= 2 { differences(&once) } else { Vec::new() };
+    let list = [values, &once, &twice][order];
+    let plan = Plan::of(list);
+    out.push(CODEC_PLAIN + order as u8 + if plan.around { AROUND } else { 0 });
+    if order >= 1 {
         put_zigzag(out, values.first().copied().unwrap_or(0));
     }
-    if *codec >= CODEC_DELTA_DELTA {
+    if order >= 2 {
         put_zigzag(out, once.first().copied().unwrap_or(0));
     }
     plan.put(out, list);
+}
+
+/// How many times to subtract values from each other, 0 to 2. A long list is judged by two windows of it.
+fn best_order(values: &[i64]) -> usize {
+    let n = values.len();
+    let windows = if n <= 4 * WINDOW {
+        [values, &[]]
+    } else {
+        [n / 4, n * 3 / 4].map(|at| values.get(at..at + WINDOW).unwrap_or_default())
+    };
+    let mut bytes = [0, HEAD_COST, 2 * HEAD_COST];
+    for window in windows.into_iter().filter(|w| !w.is_empty()) {
+        let once = differences(window);
+        let twice = differences(&once);
+        for (sum, list) in bytes.iter_mut().zip([window, &once, &twice]) {
+            *sum += Plan::of(list).bytes;
+        }
+    }
+    (0..3).min_by_key(|&order| bytes[order]).unwrap_or(0)
 }
 
 fn differences(values: &[i64]) -> Vec<i64> {
@@ -190,7 +211,7 @@ fn decode_runs(input: &mut Input<'_>, count: usize) -> Result<Vec<i64>, Error> {
 fn decode_differences(input: &mut Input<'_>, codec: u8, count: usize) -> Result<Vec<i64>, Error> {
     let (order, is_around) = match codec {
         CODEC_PLAIN..=CODEC_DELTA_DELTA => (codec - CODEC_PLAIN, false),
-        8..=10 => (codec - CODEC_PLAIN - AROUND, true),
+        AROUND_PLAIN..=AROUND_DELTA_DELTA => (codec - AROUND_PLAIN, true),
         _ => return Err(input.unknown("codec of integers", codec)),
     };
     let first = if order >= 1 { input.zigzag()? } else { 0 };

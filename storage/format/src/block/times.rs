@@ -169,7 +169,7 @@ mod tests {
         const T0: i64 = 1_700_006_400_000_000;
         let even: Vec<i64> = (0..1024).map(|i| T0 + i * 600_000_000).collect();
         assert!(encoded(&even, &[1024]).len() < 20);
-        let mut gap = even.clone();
+        let mut gap = even;
         gap.iter_mut().skip(300).for_each(|t| *t += 3_600_000_000);
         assert!(encoded(&gap, &[1024]).len() < 30, "{}", encoded(&gap, &[1024]).len());
         let jitter: Vec<i64> = (0..1024).map(|i| T0 + i * 1_000_000 + i * 7919 % 16 * 1000).collect();

@@ -1,7 +1,7 @@
 //! Records come back; a cut file is torn, a damaged one is named.
 
 use proptest::prelude::*;
-use wattline_model::{AssetId, Quality, Rows, ShardCount, TextColumn, ValueRef, Values};
+use wattline_model::{AssetId, Quality, ShardCount, TextColumn, ValueRef};
 
 use super::*;
 

@@ -64,10 +64,6 @@ impl Reader {
     }
 
     /// The points with any value in the chunk, ascending.
-    #[expect(
-        clippy::unused_self,
-        reason = "chunks belong to a reader; what they keep inside is not the caller's matter"
-    )]
     pub fn points<'a>(&self, chunk: &'a Chunk) -> &'a [PointId] {
         &chunk.points
     }

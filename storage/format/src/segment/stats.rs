@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use wattline_model::{Kind, TextColumn, Value, Values};
 
+use crate::block::mapping::Mapping;
 use crate::error::Error;
 use crate::varint::{Input, put_varint, put_zigzag};
 
@@ -82,9 +83,7 @@ impl Stats {
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         match (&self.first, &self.min, &self.max, &self.last) {
             (Value::Float(first), Value::Float(min), Value::Float(max), Value::Float(last)) => {
-                for v in [first, min, max, last] {
-                    out.extend_from_slice(&v.to_le_bytes());
-                }
+                put_floats(out, [*first, *min, *max, *last]);
             }
             (Value::Int(first), Value::Int(min), Value::Int(max), Value::Int(last)) => {
                 put_zigzag(out, *first);
@@ -112,10 +111,7 @@ impl Stats {
     pub(super) fn get(input: &mut Input<'_>, kind: Kind, count: u32, nulls: u32) -> Result<Stats, Error> {
         let ([first, min, max, last], sum) = match kind {
             Kind::Float => {
-                let mut four = [0.0; 4];
-                for slot in &mut four {
-                    *slot = f64::from_bits(input.u64()?);
-                }
+                let four = get_floats(input)?;
                 (four.map(Value::Float), Some(Sum::Float(f64::from_bits(input.u64()?))))
             }
             Kind::Int => {
@@ -137,6 +133,51 @@ impl Stats {
 
 fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
+}
+
+/// Floats as integers by one map, each from the one before; as their bits where no map fits all four.
+fn put_floats(out: &mut Vec<u8>, four: [f64; 4]) {
+    let mapping = Mapping::choose(&four).0;
+    let integers = four.map(|v| mapping.nearest(v));
+    if mapping == Mapping::Bits || integers.contains(&None) {
+        Mapping::Bits.put(out);
+        four.iter().for_each(|v| out.extend_from_slice(&v.to_le_bytes()));
+        return;
+    }
+    mapping.put(out);
+    let corrected = integers.iter().flatten().any(|&(_, off)| off != 0);
+    out.push(u8::from(corrected));
+    let mut before = 0_i64;
+    for (integer, off) in integers.into_iter().flatten() {
+        put_zigzag(out, integer.wrapping_sub(before));
+        if corrected {
+            put_zigzag(out, off);
+        }
+        before = integer;
+    }
+}
+
+fn get_floats(input: &mut Input<'_>) -> Result<[f64; 4], Error> {
+    let mapping = Mapping::get(input)?;
+    let mut four = [0.0; 4];
+    if mapping == Mapping::Bits {
+        for slot in &mut four {
+            *slot = f64::from_bits(input.u64()?);
+        }
+        return Ok(four);
+    }
+    let corrected = match input.u8()? {
+        0 => false,
+        1 => true,
+        other => return Err(input.damaged("0 or 1", other)),
+    };
+    let mut integer = 0_i64;
+    for slot in &mut four {
+        integer = integer.wrapping_add(input.zigzag()?);
+        let off = if corrected { input.zigzag()? } else { 0 };
+        *slot = f64::from_bits(mapping.float(integer).to_bits().wrapping_add_signed(off));
+    }
+    Ok(four)
 }
 
 /// Appends each text, or one byte for "same as an earlier one": 0 = a text follows, i = text i - 1 of this list.

@@ -8,6 +8,7 @@ use super::directory::{Builder, BuiltEntry, STATS_VALUES_MIN};
 use super::index::{self, ChunkMeta, ModelChunks};
 use super::stats::Stats;
 use super::{BLOCK_ROWS, BlockRows, CHUNK_ROWS, Depth, Header, RUN_ROWS_ALONE, Run, Summary};
+use crate::block::mapping::Mapping;
 use crate::block::shared::Packed;
 use crate::block::{bools, floats, ints, presence, quality, texts, times};
 use crate::frame;
@@ -369,11 +370,15 @@ fn spans(column: &Gathered, blocks: &[BlockRows]) -> Vec<Span> {
 
 fn encode_column(column: &Gathered, blocks: &[BlockRows], depth: Depth) -> (Vec<BuiltEntry>, Vec<Packed>) {
     let spans = spans(column, blocks);
+    let choice = match &column.values {
+        Values::Float(v) => Mapping::choose(v),
+        _ => (Mapping::Bits, false),
+    };
     let mut payloads: Vec<Vec<u8>> =
-        spans.iter().map(|s| encode_values(&column.values, s.start..s.end, depth)).collect();
+        spans.iter().map(|s| encode_values(&column.values, s.start..s.end, depth, choice)).collect();
     let mut sequences = Vec::new();
     if depth == Depth::Deep
-        && let Some((shared, shared_payloads)) = encode_shared(&column.values, &spans)
+        && let Some((shared, shared_payloads)) = encode_shared(&column.values, &spans, choice)
     {
         let heads: usize = shared.iter().map(Packed::head_bytes).sum();
         let bytes = |list: &[Vec<u8>]| list.iter().map(Vec::len).sum::<usize>();
@@ -409,10 +414,10 @@ fn encode_column(column: &Gathered, blocks: &[BlockRows], depth: Depth) -> (Vec<
     (spans.iter().zip(payloads).map(entry).collect(), sequences)
 }
 
-fn encode_values(values: &Values, range: Range<usize>, depth: Depth) -> Vec<u8> {
+fn encode_values(values: &Values, range: Range<usize>, depth: Depth, choice: (Mapping, bool)) -> Vec<u8> {
     let mut out = Vec::new();
     match values {
-        Values::Float(v) => floats::encode(&mut out, &v[range]),
+        Values::Float(v) => floats::encode(&mut out, &v[range], choice),
         Values::Int(v) => ints::encode(&mut out, &v[range]),
         Values::Bool(v) => bools::encode(&mut out, &v[range]),
         Values::Text(v) => {
@@ -423,10 +428,14 @@ fn encode_values(values: &Values, range: Range<usize>, depth: Depth) -> Vec<u8> 
     out
 }
 
-fn encode_shared(values: &Values, spans: &[Span]) -> Option<(Vec<Packed>, Vec<Vec<u8>>)> {
+fn encode_shared(
+    values: &Values,
+    spans: &[Span],
+    choice: (Mapping, bool),
+) -> Option<(Vec<Packed>, Vec<Vec<u8>>)> {
     let lengths: Vec<usize> = spans.iter().map(|s| s.end - s.start).collect();
     match values {
-        Values::Float(v) => floats::encode_shared(v, &lengths),
+        Values::Float(v) => floats::encode_shared(v, &lengths, choice),
         Values::Int(v) => ints::encode_shared(v, &lengths),
         Values::Bool(_) | Values::Text(_) => None,
     }

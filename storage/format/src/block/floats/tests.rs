@@ -6,7 +6,7 @@ use super::*;
 
 fn encoded(values: &[f64]) -> Vec<u8> {
     let mut out = Vec::new();
-    encode(&mut out, values);
+    encode(&mut out, values, Mapping::choose(values));
     let mut input = Input::new("t", 0, &out);
     let back = decode(&mut input, values.len(), &Heads::default()).unwrap();
     assert_eq!(input.end(), Ok(()));

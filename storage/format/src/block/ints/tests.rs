@@ -36,7 +36,7 @@ fn each_shape_gets_its_size() {
     assert!(encoded(&steps).len() <= 80, "runs");
     let small: Vec<i64> = (0..n as i64).map(|i| 500 + i * 7919 % 16).collect();
     assert!(encoded(&small).len() <= n / 2 + 10, "four bits a value");
-    let mut gaps = counter.clone();
+    let mut gaps = counter;
     gaps.iter_mut().skip(500).for_each(|v| *v += 1_000_000_000);
     assert!(encoded(&gaps).len() <= 32, "a straight line with one gap: {}", encoded(&gaps).len());
 }
