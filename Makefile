@@ -25,15 +25,16 @@ deps: ## install what the other targets need (Debian: apt; elsewhere it says wha
 	@tests/services/deps.sh
 
 build: deps ## release build of the server
-	$(CARGO) build --release -p wattline
+	$(CARGO) build --release -p wattline -p wattline-benches
 
 run: build ## release build, then the server with its defaults and a simulated wind farm; Ctrl-C stops both
 	@tests/services/run-demo.sh "$(CARGO_TARGET_DIR)/release/wattline" "$(DATA_DIR)"
 
 test: deps ## every test: units, SQL scripts, golden files, end to end, crashes, real clients
 	tests/services/python-env.sh
-	$(CARGO) build -p wattline
-	$(CARGO) test --workspace
+	@# One selection of packages everywhere: another would unify features differently and build DataFusion again.
+	@# The tests of server/ make cargo build the binary first; without this the harness would build it once more.
+	WATTLINE_BIN="$(CARGO_TARGET_DIR)/debug/wattline" $(CARGO) test --workspace
 
 lint: deps ## formatting, clippy, documentation, licences and sources of dependencies (where cargo-deny is installed)
 	$(CARGO) fmt --all --check
@@ -46,4 +47,5 @@ bench: deps ## release build, then every benchmark scenario; tables and JSON lin
 	tests/services/python-env.sh bench
 	$(CARGO) build --release -p wattline -p wattline-benches
 	mkdir -p benches/out
+	WATTLINE_BIN="$(CARGO_TARGET_DIR)/release/wattline" \
 	"$(CARGO_TARGET_DIR)/release/wattline-bench" --scenario $(SCENARIOS) --seconds $(SECONDS_EACH) --out benches/out
