@@ -25,6 +25,9 @@ struct Table {
     columns: Vec<Vec<f64>>,
 }
 
+/// Reads the time column of a file, in microseconds.
+type ReadTime = fn(&str) -> Option<i64>;
+
 fn main() {
     let dir = std::env::args().nth(1).or_else(|| std::env::var("WATTLINE_DATA").ok());
     let dir = PathBuf::from(dir.unwrap_or_else(|| "data".to_owned()));
@@ -32,7 +35,7 @@ fn main() {
         "| data | partitions | depth | bytes per point | encode, M points/s | decode, M points/s | open, us |"
     );
     println!("|---|---|---|---|---|---|---|");
-    let files: [(&str, fn(&str) -> Option<i64>); 2] =
+    let files: [(&str, ReadTime); 2] =
         [("wind_scada_10min.csv", wind_time), ("transformer_hourly.csv", transformer_time)];
     for (name, time) in files {
         match read(&dir.join(name), time) {
@@ -76,7 +79,7 @@ fn table_of(table: &Table) -> Table {
 }
 
 /// Rows of a CSV of numbers whose first field is a time; rows that repeat or go back in time are left out.
-fn read(path: &Path, time: fn(&str) -> Option<i64>) -> std::io::Result<Table> {
+fn read(path: &Path, time: ReadTime) -> std::io::Result<Table> {
     let bytes = std::fs::read(path)?;
     let text = String::from_utf8_lossy(&bytes);
     let mut table = Table::default();
