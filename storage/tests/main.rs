@@ -3,6 +3,11 @@
 //! Everything here drives a whole [`wattline_storage::Store`] over a simulated disk and compares it with a reference
 //! that is too simple to be wrong. Tests are named after the promises of the design they hold.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed; the exception for tests misses helpers"
+)]
+
 mod crash;
 mod faults;
 mod model;
