@@ -255,6 +255,8 @@ fn announce(app: &App, listening: Vec<Listening>, started: Instant) {
 /// Until told to stop, or until a listener ends by itself, which is an error.
 async fn wait(stop: &CancellationToken, tasks: &mut JoinSet<Result<()>>) -> Option<Error> {
     tokio::select! {
+        // Told to stop, listeners end too: that must not look like an accident.
+        biased;
         () = stop.cancelled() => None,
         Some(ended) = tasks.join_next() => Some(match ended {
             Ok(Ok(())) => Error::failed("a listener ended by itself"),
