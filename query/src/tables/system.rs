@@ -81,8 +81,11 @@ const SEGMENT_COUNTS: &[Count<SegmentInfo>] = &[
     ("last_seqno", |s| s.last_seqno.0),
 ];
 
+/// A column's name and where its value comes from.
+type TimeColumn = (&'static str, fn(&SegmentInfo) -> Timestamp);
+
 /// The instants of a segment, in the order of the columns.
-const SEGMENT_TIMES: &[(&str, fn(&SegmentInfo) -> Timestamp)] = &[
+const SEGMENT_TIMES: &[TimeColumn] = &[
     ("partition_start", |s| s.partition_start),
     ("partition_end", |s| s.partition_end),
     ("first_time", |s| s.first_time),

@@ -216,9 +216,9 @@ mod tests {
 
     #[test]
     fn numbers_go_right_and_nothing_moves_the_cursor() {
-        let expected = "name           |   n\n\
-                        ---------------+----\n\
-                        Höhe           | 1.5\n\
+        let expected = "name          |   n\n\
+                        --------------+----\n\
+                        Höhe          | 1.5\n\
                         a\\nb\\u{1b}[2J |\n";
         assert_eq!(table().render(None), expected);
     }

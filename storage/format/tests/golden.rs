@@ -4,6 +4,8 @@
 //! `tests/golden/<format>/v<N>/<name>.bin` is the file, `.txt` what it says. After a deliberate change of format run
 //! with `WATTLINE_GOLDEN=write` and review the diff.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test may stop it")]
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -85,14 +87,14 @@ fn batches() -> Vec<Batch> {
                 None,
             ),
         ],
-        ..one.clone()
+        ..one
     };
     let edge = Batch {
         source: Source::Edge { edge: 9, sequence: u64::MAX },
         assets: vec![AssetId(4); 2],
         times: vec![Timestamp(5); 2],
         columns: vec![column(0, Rows::All, Values::Text(["", "b"].into_iter().collect()), None)],
-        ..one.clone()
+        ..one
     };
     let job = Batch { source: Source::Job { job: 1, position: 77 }, ..edge.clone() };
     vec![one, many, edge, job]
