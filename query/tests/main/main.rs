@@ -3,6 +3,8 @@
 //! `scripts` runs `tests/slt/*.slt` (answers worked out by hand from `fixture`), `pushdown` compares random filters
 //! with and without pushdown, `errors` and `limits` hold what a statement may not do and how it is told.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test may stop it")]
+
 mod errors;
 mod fixture;
 mod limits;
