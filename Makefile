@@ -39,7 +39,7 @@ test: deps ## every test: units, SQL scripts, golden files, end to end, crashes,
 lint: deps ## formatting, clippy, documentation, licences and sources of dependencies (where cargo-deny is installed)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check --hide-inclusion-graph licenses bans sources; \
 	else echo "cargo-deny is not installed: licences and sources were not checked (cargo install --locked cargo-deny)"; fi
 

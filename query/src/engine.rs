@@ -36,6 +36,7 @@ use crate::catalog::{CATALOG, Catalog, Catalogs, PUBLIC};
 use crate::error::{Error, ErrorKind};
 use crate::statement;
 use crate::tables::StatementSnapshot;
+use crate::yields::YieldAfterMultiplying;
 
 /// Rows of a batch: large enough that the cost of a batch vanishes, small enough to stay in the cache.
 const BATCH_ROWS: usize = 8_192;
@@ -255,6 +256,7 @@ fn session(settings: &QuerySettings, catalog: Arc<Catalog>) -> Result<SessionSta
         .with_config(config)
         .with_runtime_env(runtime.build_arc().map_err(Error::from)?)
         .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(YieldAfterMultiplying))
         .with_catalog_list(Arc::new(Catalogs(catalog)))
         .build();
     Ok(state)

@@ -17,6 +17,7 @@ mod prune;
 mod scan;
 mod statement;
 mod tables;
+mod yields;
 
 pub use datafusion::common::ScalarValue;
 pub use datafusion::execution::SendableRecordBatchStream;

@@ -1,6 +1,6 @@
 //! NDJSON: one row a line.
 //!
-//! Owns: lines, their reserved names, times as text. Does not own: value forms ([`super::scalar`]), the rules of values
+//! Owns: lines, their reserved names, times as text. Does not own: value forms (`scalar`), the rules of values
 //! ([`crate::check`]).
 //!
 //! A line is an object: `asset_id`, or `product_key` and `device_key`; `time` (milliseconds, or RFC 3339 text); and
