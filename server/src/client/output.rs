@@ -182,7 +182,7 @@ pub fn print(text: &str) -> Result<()> {
 /// Writes bytes to standard output.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn write(bytes: &[u8]) -> Result<()> {
     let mut out = stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
@@ -196,7 +196,7 @@ pub fn write(bytes: &[u8]) -> Result<()> {
 /// Writes `value` as indented JSON.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json(value: &Value) -> Result<()> {
     print(&format!("{value:#}\n"))
 }

@@ -3,7 +3,7 @@
 //! Owns: the list of settings, their sources and precedence, the typed [`Settings`], the division of the memory
 //! budget. Does not own: what a setting means to the part that has it.
 //!
-//! Reading order: [`keys`] → [`setting`] → [`sources`] → [`print`] → [`Settings`].
+//! Reading order: [`keys`] → [`setting`] → [`sources`] → [`mod@print`] → [`Settings`].
 
 pub mod keys;
 pub mod print;

@@ -73,11 +73,10 @@ pub fn pump(target: &Target<'_>, produce: impl FnOnce(&Handoff<'_>) -> Result<()
         let workers: Vec<_> = (0..IN_FLIGHT)
             .map(|_| {
                 scope.spawn(|| {
-                    let outcome = work(target, &receiver, &failed);
-                    if outcome.is_err() {
-                        failed.store(true, Ordering::Relaxed);
-                    }
-                    outcome
+                    // Only the first failure is told: those after it are its consequences.
+                    work(target, &receiver, &failed).or_else(|error| {
+                        if failed.swap(true, Ordering::Relaxed) { Ok(()) } else { Err(error) }
+                    })
                 })
             })
             .collect();

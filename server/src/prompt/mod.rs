@@ -2,7 +2,7 @@
 //!
 //! Owns: the line editor, its commands, history. Does not own: SQL (the server has it).
 //!
-//! Reading order: this file → [`session`] → [`helper`], [`split`].
+//! Reading order: this file → [`session`] → [`helper`], [`mod@split`].
 
 pub mod helper;
 pub mod session;
