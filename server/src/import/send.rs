@@ -73,10 +73,11 @@ pub fn pump(target: &Target<'_>, produce: impl FnOnce(&Handoff<'_>) -> Result<()
         let workers: Vec<_> = (0..IN_FLIGHT)
             .map(|_| {
                 scope.spawn(|| {
-                    // Only the first failure is told: those after it are its consequences.
-                    work(target, &receiver, &failed).or_else(|error| {
-                        if failed.swap(true, Ordering::Relaxed) { Ok(()) } else { Err(error) }
-                    })
+                    let outcome = work(target, &receiver, &failed);
+                    if outcome.is_err() {
+                        failed.store(true, Ordering::Relaxed);
+                    }
+                    outcome
                 })
             })
             .collect();
@@ -123,9 +124,10 @@ fn work(target: &Target<'_>, chunks: &Mutex<Receiver<Chunk>>, failed: &AtomicBoo
         }
         let sent = encode(&chunk).and_then(|body| send(target, &mut rest, &path, body, failed));
         if let Err(error) = sent.and_then(|outcome| settle(target, &chunk, outcome)) {
-            failed.store(true, Ordering::Relaxed);
+            // Only the first failure is told: those after it are its consequences.
+            let is_first = !failed.swap(true, Ordering::Relaxed);
             while chunks.lock().recv().is_ok() {}
-            return Err(error);
+            return if is_first { Err(error) } else { Ok(()) };
         }
     }
 }
