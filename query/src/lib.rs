@@ -23,4 +23,4 @@ pub use datafusion::common::ScalarValue;
 pub use datafusion::execution::SendableRecordBatchStream;
 pub use engine::{Engine, QuerySettings};
 pub use error::{Error, ErrorKind, Position};
-pub use statement::{CHAIN_OPERATORS_MAX, COMBINED_QUERIES_MAX, STATEMENT_BYTES_MAX};
+pub use statement::{CHAIN_OPERATORS_MAX, COMBINED_QUERIES_MAX, EXPANDED_TABLES_MAX, STATEMENT_BYTES_MAX};

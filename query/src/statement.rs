@@ -8,9 +8,12 @@
 //! long, and code that walks, copies or drops such a tree recurses; so chains are counted on the tokens, before any
 //! tree exists. Parentheses are bounded by the parser itself.
 
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
 use datafusion::execution::SessionState;
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{self, SetExpr};
+use datafusion::sql::sqlparser::ast::{self, SetExpr, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -27,6 +30,10 @@ pub const CHAIN_OPERATORS_MAX: usize = 500;
 /// UNION, EXCEPT, INTERSECT, JOIN, further tables after FROM and queries named by WITH, in one statement; each may nest
 /// the plan by one.
 pub const COMBINED_QUERIES_MAX: usize = 100;
+
+/// Tables in one statement once every query named by WITH is put in where its name stands, as planning does: thirty
+/// names that each use the one before twice would be a billion.
+pub const EXPANDED_TABLES_MAX: u64 = 1_000;
 
 /// Checks the length of `text` and how deep its operators will nest. To be asked before [`parse`].
 ///
@@ -56,7 +63,71 @@ pub(crate) fn parse(state: &SessionState, text: &str) -> Result<Statement, Error
         e => e,
     })?;
     check_reads_only(&statement)?;
+    check_expansion(&statement)?;
     Ok(statement)
+}
+
+/// Bounds what named queries grow to. Scopes are not told apart: queries of one name count as if each use meant all.
+fn check_expansion(statement: &Statement) -> Result<(), Error> {
+    let mut sql = statement;
+    while let Statement::Explain(explain) = sql {
+        sql = &explain.statement;
+    }
+    let Statement::Statement(sql) = sql else { return Ok(()) };
+    let mut named = Named::default();
+    if sql.visit(&mut named).is_break() {
+        return Ok(());
+    }
+    if named.0.is_empty() {
+        return Ok(());
+    }
+    let mut sizes = HashMap::new();
+    let tables =
+        tables_in(&**sql).iter().map(|t| size_of(t, &named.0, &mut sizes)).fold(0, u64::saturating_add);
+    if tables > EXPANDED_TABLES_MAX {
+        let message = format!("the queries named by WITH grow to more than {EXPANDED_TABLES_MAX} tables");
+        return Err(Error::new(ErrorKind::Limit, message));
+    }
+    Ok(())
+}
+
+/// The tables that each query named by WITH uses, anywhere in it; names in lower case.
+#[derive(Default)]
+struct Named(HashMap<String, Vec<String>>);
+
+impl Visitor for Named {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+        for named in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let tables = tables_in(&*named.query);
+            self.0.entry(named.alias.name.value.to_lowercase()).or_default().extend(tables);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn tables_in(node: &impl Visit) -> Vec<String> {
+    let mut tables = Vec::new();
+    let _ = ast::visit_relations(node, |name| {
+        if let [ast::ObjectNamePart::Identifier(name)] = &name.0[..] {
+            tables.push(name.value.to_lowercase());
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    tables
+}
+
+/// How many tables `name` stands for. A recursive query finds itself in `sizes` as one.
+fn size_of(name: &str, named: &HashMap<String, Vec<String>>, sizes: &mut HashMap<String, u64>) -> u64 {
+    let Some(tables) = named.get(name) else { return 1 };
+    if let Some(&known) = sizes.get(name) {
+        return known;
+    }
+    sizes.insert(name.to_owned(), 1);
+    let size = tables.iter().map(|t| size_of(t, named, sizes)).fold(1, u64::saturating_add);
+    sizes.insert(name.to_owned(), size);
+    size
 }
 
 /// Refuses what is not on the list, by its leading words.

@@ -67,7 +67,11 @@ fn sql_from_the_command_line() {
     let json: Value = serde_json::from_str(&ok(&server, &["sql", "--format", "json", "-c", sql])).unwrap();
     assert_eq!(json["rows"], json!([["a0", 7.25, 3]]));
     assert!(ok(&server, &["sql", "-c", "\\d"]).contains("turbine"));
-    assert!(ok(&server, &["sql", "-c", "\\d turbine"]).contains("wind_speed"));
+    let columns = ok(&server, &["sql", "-c", "\\d turbine"]);
+    assert!(
+        columns.contains("wind_speed         | float64\n") && columns.contains("| timestamptz\n"),
+        "{columns}"
+    );
     assert!(ok(&server, &["sql", "-c", "\\d latest.turbine"]).contains("wind_speed"));
     assert!(ok(&server, &["sql", "-c", "\\l"]).contains("turbine"));
 

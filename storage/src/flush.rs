@@ -167,7 +167,8 @@ fn remove_superfluous(shard: &Shard, flushed: Seqno) {
     }
 }
 
-fn sync_dir(shard: &Shard) -> Result<()> {
+/// Makes the names of files in the shard's folder durable.
+pub(crate) fn sync_dir(shard: &Shard) -> Result<()> {
     shard
         .world
         .disk

@@ -91,14 +91,10 @@ impl Log {
         if error.kind() != ErrorKind::Full {
             return error;
         }
-        let reopened = self.disk.truncate(&self.path, len).and_then(|()| self.disk.append(&self.path));
-        match reopened {
-            Ok(file) if file.len() == len => {
+        match self.disk.cut_back(&self.path, len) {
+            Ok(file) => {
                 self.file = file;
                 error
-            }
-            Ok(_) => {
-                Error::new(ErrorKind::Io, format!("{error}; and the file did not shrink back to {len} bytes"))
             }
             Err(second) => {
                 Error::new(ErrorKind::Io, format!("{error}; and cutting the file back failed: {second}"))

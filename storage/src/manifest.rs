@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wattline_env::{Disk, WriteFile};
-use wattline_format::manifest::{Edit, State, decode, encode_edit, encode_start};
+use wattline_format::manifest::{Decoded, Edit, State, decode, encode_edit, encode_start};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -49,18 +49,18 @@ impl Manifest {
         write_start(disk, dir, 1, state).map(drop)
     }
 
+    /// What the manifest in `dir` says, without touching it.
+    pub(crate) fn peek(disk: &dyn Disk, dir: &Path) -> Result<State> {
+        Ok(read_newest(disk, dir)?.1.state)
+    }
+
     /// Reads the manifest in `dir` and leaves a fresh file, so that nothing follows a torn edit.
     pub(crate) fn open(disk: Arc<dyn Disk>, dir: &Path, edit_bytes_max: u64) -> Result<Manifest> {
-        let names = disk.list(dir).map_err(|e| Error::io(format_args!("list {}", dir.display()), &e))?;
-        let generation = names.iter().filter_map(|n| generation_of(n)).max();
-        let Some(generation) = generation else {
-            return Err(Error::new(ErrorKind::Damaged, format!("no manifest in {}", dir.display())));
-        };
-        let path = dir.join(file_name(generation));
-        let bytes = disk.read(&path).map_err(|e| Error::io(format_args!("read {}", path.display()), &e))?;
-        let decoded = decode(&path.display().to_string(), &bytes)?;
+        let names = list(&*disk, dir)?;
+        let (generation, decoded) = read_newest(&*disk, dir)?;
         if let Some(torn) = &decoded.torn {
-            tracing::warn!(file = %path.display(), torn, "the last edit of the manifest was cut off; it was never acknowledged");
+            let file = dir.join(file_name(generation));
+            tracing::warn!(file = %file.display(), torn, "the last edit of the manifest was cut off; it was never acknowledged");
         }
         let (file, start_bytes) = write_start(&*disk, dir, generation + 1, &decoded.state)?;
         let manifest = Manifest {
@@ -114,9 +114,10 @@ impl Manifest {
         if let Err(error) = self.file.write_all(&record) {
             let error = Error::io(format_args!("append to {}", path.display()), &error);
             if error.kind() == ErrorKind::Full {
-                let cut = self.disk.truncate(&path, before).and_then(|()| self.disk.append(&path));
-                self.file =
-                    cut.map_err(|e| Error::new(ErrorKind::Io, format!("cut back {}: {e}", path.display())))?;
+                self.file = self
+                    .disk
+                    .cut_back(&path, before)
+                    .map_err(|e| Error::new(ErrorKind::Io, format!("cut back {}: {e}", path.display())))?;
             }
             return Err(error);
         }
@@ -133,6 +134,20 @@ impl Manifest {
             }
         }
     }
+}
+
+fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>> {
+    disk.list(dir).map_err(|e| Error::io(format_args!("list {}", dir.display()), &e))
+}
+
+fn read_newest(disk: &dyn Disk, dir: &Path) -> Result<(u64, Decoded)> {
+    let generation = list(disk, dir)?.iter().filter_map(|n| generation_of(n)).max();
+    let Some(generation) = generation else {
+        return Err(Error::new(ErrorKind::Damaged, format!("no manifest in {}", dir.display())));
+    };
+    let path = dir.join(file_name(generation));
+    let bytes = disk.read(&path).map_err(|e| Error::io(format_args!("read {}", path.display()), &e))?;
+    Ok((generation, decode(&path.display().to_string(), &bytes)?))
 }
 
 /// Writes a manifest that begins with `state`, under a name it gets only when it is complete.

@@ -144,33 +144,23 @@ fn settle(
             format!("{shown}: the header belongs to another log file"),
         ));
     }
-    let mut next = first;
-    loop {
-        match reader.next()? {
-            Step::Record { seqno, .. } => next = seqno.next(),
-            Step::End { len } => {
-                sync(world, &path)?;
-                return Ok((next, len));
-            }
-            Step::Torn { valid_len, what } => {
-                if !is_last {
-                    return Err(Error::new(
-                        ErrorKind::Damaged,
-                        format!("{shown}: {what}, though a later file of the log follows"),
-                    ));
-                }
-                tracing::warn!(
-                    file = shown,
-                    valid_len,
-                    what,
-                    "the end of the log was cut off; it was never acknowledged"
-                );
-                world.disk.truncate(&path, valid_len).map_err(io)?;
-                sync(world, &path)?;
-                return Ok((next, valid_len));
-            }
+    let tail = reader.skip_to_end()?;
+    if let Some(what) = tail.torn {
+        if !is_last {
+            let what = format!("{shown}: {what}, though a later file of the log follows");
+            return Err(Error::new(ErrorKind::Damaged, what));
         }
+        let valid_len = tail.valid_len;
+        tracing::warn!(
+            file = shown,
+            valid_len,
+            what,
+            "the end of the log was cut off; it was never acknowledged"
+        );
+        world.disk.truncate(&path, valid_len).map_err(io)?;
     }
+    sync(world, &path)?;
+    Ok((if reader.is_stub() { first } else { tail.next }, tail.valid_len))
 }
 
 fn sync(world: &World, path: &Path) -> Result<()> {

@@ -369,8 +369,7 @@ fn maintain(name: &str, shards: &[Arc<Shard>], signal: &Signal, job: Job) {
 fn create_or_count(dir: &Path, settings: &Settings, world: &World) -> Result<ShardCount> {
     let first = recover::shard_dir(dir, ShardId(0));
     if world.disk.exists(&first) && Manifest::exists(&*world.disk, &first) {
-        let manifest = Manifest::open(Arc::clone(&world.disk), &first, settings.manifest_edit_bytes)?;
-        let shards = manifest.state().shards;
+        let shards = Manifest::peek(&*world.disk, &first)?.shards;
         return ShardCount::new(shards).ok_or_else(|| {
             Error::new(
                 ErrorKind::Damaged,

@@ -75,6 +75,18 @@ fn deep_statements_end_in_an_error_and_long_ones_in_an_answer() {
     );
     assert_eq!(ask(engine, named(10_000)).unwrap_err().kind(), ErrorKind::Limit);
 
+    let doubling = |n: usize| {
+        let named: Vec<String> = (0..n)
+            .map(|i| format!("q{} AS (SELECT a.p FROM q{i} a JOIN q{i} b ON a.p = b.p)", i + 1))
+            .collect();
+        format!("WITH q0 AS (SELECT 7 AS p), {} SELECT p FROM q{n}", named.join(", "))
+    };
+    assert_eq!(ask(engine, doubling(3)).unwrap(), [["7"]]);
+    assert_eq!(ask(engine, doubling(30)).unwrap_err().kind(), ErrorKind::Limit);
+    let counting =
+        "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT max(i) FROM n";
+    assert_eq!(ask(engine, counting.to_owned()).unwrap(), [["5"]]);
+
     let long = format!("SELECT '{}'", "x".repeat(STATEMENT_BYTES_MAX));
     assert_eq!(ask(engine, long).unwrap_err().kind(), ErrorKind::Limit);
 }

@@ -206,11 +206,21 @@ fn command(session: &mut Session, text: &str) -> Result<bool> {
             if rows.is_empty() {
                 return Err(Error::failed(format!("there is no table {name}")));
             }
-            session.show(&rows, begin.elapsed())?;
+            session.show(&rows.map_texts(1, type_name), begin.elapsed())?;
         }
         _ => return Err(Error::usage(format!("{word} is no command; \\? lists them"))),
     }
     Ok(true)
+}
+
+/// The catalog tells types in Arrow's words; these are the ones that answers carry.
+fn type_name(arrow: &str) -> String {
+    match arrow {
+        "Utf8" | "LargeUtf8" | "Utf8View" => "text".to_owned(),
+        _ if arrow.starts_with("Timestamp") && arrow.contains('"') => "timestamptz".to_owned(),
+        _ if arrow.starts_with("Timestamp") => "timestamp".to_owned(),
+        other => other.to_lowercase(),
+    }
 }
 
 fn show(session: &Session, statement: &str, params: &[&str]) -> Result<()> {

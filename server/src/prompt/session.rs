@@ -134,6 +134,17 @@ impl Rows {
         self.rows.iter().filter_map(move |row| row[i].as_str())
     }
 
+    /// The same with the texts of column `i` replaced.
+    #[must_use]
+    pub fn map_texts(mut self, i: usize, name: impl Fn(&str) -> String) -> Rows {
+        for row in &mut self.rows {
+            if let Some(text) = row[i].as_str() {
+                row[i] = name(text).into();
+            }
+        }
+        self
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

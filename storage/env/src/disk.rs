@@ -43,6 +43,16 @@ pub trait Disk: Send + Sync + Debug {
     /// Cuts (or, with zeros, extends) the file to `len` bytes and syncs it.
     fn truncate(&self, path: &Path, len: u64) -> io::Result<()>;
 
+    /// Takes back what a failed append left after the first `len` bytes, and opens the file at its new end.
+    fn cut_back(&self, path: &Path, len: u64) -> io::Result<Box<dyn WriteFile>> {
+        self.truncate(path, len)?;
+        let file = self.append(path)?;
+        match file.len() {
+            now if now == len => Ok(file),
+            now => Err(io::Error::other(format!("cut back to {len} bytes, the file has {now}"))),
+        }
+    }
+
     /// Gives a file another name, replacing what bears it. Durable by [`Disk::sync_dir`] of both directories.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 

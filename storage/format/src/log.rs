@@ -184,6 +184,24 @@ pub enum Step {
     },
 }
 
+/// What [`Reader::skip_to_end`] found at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// The number after the last record.
+    pub next: Seqno,
+    /// The bytes of the file that are sound; 0 where not even the header is whole.
+    pub valid_len: u64,
+    /// What is wrong with the bytes after them, if there are any.
+    pub torn: Option<String>,
+}
+
+/// A [`Step`] whose batch is not decoded yet.
+enum Found<'a> {
+    Record { seqno: Seqno, offset: u64, body: &'a [u8] },
+    End { len: u64 },
+    Torn { valid_len: u64, what: String },
+}
+
 /// Reads the records of one log file in order.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
@@ -235,13 +253,39 @@ impl<'a> Reader<'a> {
     /// not consecutive, and where a record that checks out holds no batch.
     #[expect(clippy::should_implement_trait, reason = "a step is not an item: it can be an error and go on")]
     pub fn next(&mut self) -> Result<Step, Error> {
+        let (seqno, offset, body) = match self.advance()? {
+            Found::Record { seqno, offset, body } => (seqno, offset, body),
+            Found::End { len } => return Ok(Step::End { len }),
+            Found::Torn { valid_len, what } => return Ok(Step::Torn { valid_len, what }),
+        };
+        let mut input = Input::new(&self.file, offset, body);
+        let batch = batch(&mut input, self.header.shard)?;
+        Ok(Step::Record { seqno, batch, end: self.at as u64 })
+    }
+
+    /// Checks every record up to the end without making batches of them.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next), except that a record may turn out to hold no batch.
+    pub fn skip_to_end(&mut self) -> Result<Tail, Error> {
+        loop {
+            let next = self.expected;
+            match self.advance()? {
+                Found::Record { .. } => {}
+                Found::End { len } => return Ok(Tail { next, valid_len: len, torn: None }),
+                Found::Torn { valid_len, what } => return Ok(Tail { next, valid_len, torn: Some(what) }),
+            }
+        }
+    }
+
+    fn advance(&mut self) -> Result<Found<'a>, Error> {
         if self.is_stub() {
             let what =
                 format!("expected a sound header of {HEADER_BYTES} bytes, found {} bytes", self.bytes.len());
-            return Ok(Step::Torn { valid_len: 0, what });
+            return Ok(Found::Torn { valid_len: 0, what });
         }
         if self.at == self.bytes.len() {
-            return Ok(Step::End { len: self.at as u64 });
+            return Ok(Found::End { len: self.at as u64 });
         }
         let body = match frame::record(self.bytes, self.at) {
             Ok(body) => body,
@@ -257,15 +301,14 @@ impl<'a> Reader<'a> {
         if group < self.group || group > seqno {
             return Err(input.damaged(&format!("a group of {} to {seqno}", self.group), group));
         }
-        let batch = batch(&mut input, self.header.shard)?;
         self.at += frame::RECORD_HEAD_BYTES + body.len();
         self.expected = Seqno(seqno.0.saturating_add(1));
         self.group = group;
-        Ok(Step::Record { seqno, batch, end: self.at as u64 })
+        Ok(Found::Record { seqno, offset: offset + BODY_HEAD_BYTES as u64, body: &body[BODY_HEAD_BYTES..] })
     }
 
     /// The record at `at` does not check out. A later record of a later group is proof that this one had been synced.
-    fn torn_or_damaged(&self, what: String) -> Result<Step, Error> {
+    fn torn_or_damaged(&self, what: String) -> Result<Found<'a>, Error> {
         let expected = self.expected.0;
         // No more records than this fit the file, so a higher number is no record.
         let bound = expected.saturating_add(self.bytes.len() as u64);
@@ -275,7 +318,7 @@ impl<'a> Reader<'a> {
         });
         let at = self.at as u64;
         match later {
-            None => Ok(Step::Torn { valid_len: at, what }),
+            None => Ok(Found::Torn { valid_len: at, what }),
             Some(later) => {
                 let what = format!("{what}; a later record at offset {later} proves it had been synced");
                 Err(Error::new(ErrorKind::Damaged, &self.file, at, what))

@@ -9,7 +9,7 @@ use wattline_model::{ModelId, TimeRange};
 
 use super::pick::{Candidate, Pick, pick};
 use crate::error::{Error, Result};
-use crate::flush::{SegmentFile, record};
+use crate::flush::{SegmentFile, record, sync_dir};
 use crate::run::merge;
 use crate::segment::SegmentCursor;
 use crate::shard::{Counters, Shard, View};
@@ -64,10 +64,6 @@ fn write_merged(shard: &Arc<Shard>, inputs: &[Arc<Segment>], level: u8) -> Resul
         }
     }
     let merged = file.finish(shard)?;
-    shard
-        .world
-        .disk
-        .sync_dir(&shard.dir)
-        .map_err(|e| Error::io(format_args!("sync {}", shard.dir.display()), &e))?;
+    sync_dir(shard)?;
     Ok(merged)
 }

@@ -34,18 +34,29 @@ fn file(groups: &[u64]) -> (Vec<u8>, Vec<usize>) {
 }
 
 /// Reads to the end: how many records there were, and the last step.
+/// Reads record by record, and sees to it that skipping comes to the same end.
 fn read(bytes: &[u8]) -> Result<(usize, Step), Error> {
+    let skipped = Reader::open("1.log", bytes)?.skip_to_end();
     let mut reader = Reader::open("1.log", bytes)?;
     let mut records = 0;
     loop {
-        match reader.next()? {
-            Step::Record { seqno, batch, .. } => {
-                assert_eq!(seqno.0, HEADER.first.0 + records as u64);
-                assert_eq!(batch, one_row(seqno.0));
-                records += 1;
-            }
-            last => return Ok((records, last)),
+        let step = reader.next();
+        if let Ok(Step::Record { seqno, batch, .. }) = &step {
+            assert_eq!(seqno.0, HEADER.first.0 + records as u64);
+            assert_eq!(*batch, one_row(seqno.0));
+            records += 1;
+            continue;
         }
+        let end = step.as_ref().map(|step| match step {
+            Step::Torn { valid_len, what } => (*valid_len, Some(what.clone())),
+            Step::End { len } => (*len, None),
+            Step::Record { .. } => unreachable!("records were counted"),
+        });
+        assert_eq!(skipped.as_ref().map(|tail| (tail.valid_len, tail.torn.clone())), end);
+        if let (Ok(tail), false) = (&skipped, reader.is_stub()) {
+            assert_eq!(tail.next.0, HEADER.first.0 + records as u64);
+        }
+        return step.map(|step| (records, step));
     }
 }
 
