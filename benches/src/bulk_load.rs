@@ -99,7 +99,7 @@ impl Rows {
 
     fn next_batch(&mut self) -> RecordBatch {
         let rows = self.batch_rows();
-        let assets = self.assets.iter().flat_map(|a| std::iter::repeat_n(a.as_str(), ROWS_OF_ASSET));
+        let assets = (0..rows).map(|i| self.assets[i / ROWS_OF_ASSET].as_str());
         let times = (0..rows).map(|i| (self.next_ms + (i % ROWS_OF_ASSET) as i64 * 1_000) * 1_000);
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from_iter_values(assets)),

@@ -25,15 +25,27 @@ impl Widths {
 
     /// The width that takes least, and about how many bytes that is.
     pub(crate) fn best(&self) -> (u32, usize) {
-        let count: usize = self.counts.iter().map(|&c| c as usize).sum();
+        // Few of the 65 lengths occur, so the pairs of them are looked at rather than all pairs.
+        let mut occurring = [(0_usize, 0_usize); 66];
+        let (mut kinds, mut count) = (1, 0);
+        for (bits, &n) in self.counts.iter().enumerate().filter(|(_, n)| **n > 0) {
+            count += n as usize;
+            // Width 0 is a choice even where no number is 0; it stands first, with whatever numbers are.
+            if bits == 0 {
+                continue;
+            }
+            occurring[kinds] = (bits, n as usize);
+            kinds += 1;
+        }
+        let occurring = &occurring[..kinds];
         let mut best = (64, usize::MAX);
         // The best width is that of some value: between two of them only the packed part grows.
-        for width in (0..65).filter(|&w| self.counts[w] > 0 || w == 0) {
+        for (i, &(width, _)) in occurring.iter().enumerate() {
             let packed = bitpack::width_of(u64::MAX.checked_shr(64 - width as u32).unwrap_or(0));
             let mut bytes = 2 + bitpack::packed_bytes(count, packed);
-            for bits in packed as usize + 1..65 {
+            for &(bits, n) in occurring[i + 1..].iter().filter(|(bits, _)| *bits > packed as usize) {
                 // One byte or two for the place, the rest for the bits above.
-                bytes += self.counts[bits] as usize * (2 + (bits - packed as usize).div_ceil(7));
+                bytes += n * (2 + (bits - packed as usize).div_ceil(7));
             }
             if bytes < best.1 {
                 best = (packed, bytes);
