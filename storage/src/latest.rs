@@ -15,8 +15,6 @@ use wattline_model::{
     AssetId, Batch, Kind, ModelId, PointId, Presence, Quality, Rows, Timestamp, Value, ValueRef, Values,
 };
 
-use crate::run::rows_of;
-
 /// The newest sample of a point of an asset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Latest {
@@ -91,11 +89,22 @@ impl LatestTable {
         let table = self.model(batch.model);
         let mut table = table.write();
         let slots: Vec<u32> = batch.assets.iter().map(|&asset| table.slot(asset)).collect();
+        // Messages carry rows of one asset in order of time: where the next row has the point too, this one is
+        // superseded before anybody could see it.
+        let superseded =
+            |&row: &usize| slots.get(row + 1) == slots.get(row) && batch.times[row + 1] >= batch.times[row];
+        let newest: Vec<usize> = (0..slots.len()).filter(|row| !superseded(row)).collect();
         for column in &batch.columns {
             let point = table.point(column.point, column.values.kind());
-            for (i, row) in rows_of(column).enumerate() {
+            let mut advance = |i: usize, row: usize| {
                 let quality = column.quality.as_ref().map(|q| q[i]);
-                point.advance(slots[row as usize], batch.times[row as usize], column.values.get(i), quality);
+                point.advance(slots[row], batch.times[row], column.values.get(i), quality);
+            };
+            match &column.rows {
+                Rows::All => newest.iter().for_each(|&row| advance(row, row)),
+                Rows::Some(rows) => {
+                    rows.iter().enumerate().for_each(|(i, &row)| advance(i, row as usize));
+                }
             }
         }
     }

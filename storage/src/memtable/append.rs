@@ -139,6 +139,30 @@ impl<S: Slot> Tail<S> {
         grown
     }
 
+    /// Pushes all of `values`, chunk by chunk; returns the bytes of memory taken for them.
+    pub(crate) fn extend(
+        &mut self,
+        column: &Append<S>,
+        mut values: impl ExactSizeIterator<Item = S::Value>,
+    ) -> usize {
+        let mut grown = 0;
+        while values.len() > 0 {
+            if self.chunk.as_ref().is_none_or(|c| c.len() == self.used) {
+                grown += self.grow(column);
+            }
+            let Some(chunk) = &self.chunk else { return grown };
+            let before = values.len();
+            // The slots come first: a zip that ends on them has taken no value too many.
+            for (slot, value) in chunk[self.used..].iter().zip(&mut values) {
+                slot.set(value);
+            }
+            let pushed = before - values.len();
+            self.used += pushed;
+            self.len += pushed;
+        }
+        grown
+    }
+
     #[cold]
     fn grow(&mut self, column: &Append<S>) -> usize {
         let len = chunk_len(self.chunks);
@@ -164,6 +188,21 @@ mod tests {
         for (i, place) in expected.into_iter().enumerate() {
             assert_eq!(locate(i), place, "slot {i}");
         }
+    }
+
+    #[test]
+    fn many_at_once_are_as_one_by_one() {
+        let (one, many) = (Append::<AtomicU32>::default(), Append::<AtomicU32>::default());
+        let (mut tail_of_one, mut tail_of_many) = (Tail::default(), Tail::default());
+        let (mut next, mut bytes) = (0_u32, (0, 0));
+        for len in [0, 1, 63, 64, 1, 200, 20_000, 0, 5] {
+            bytes.1 += tail_of_many.extend(&many, (0..len).map(|i| next + i));
+            (0..len).for_each(|i| bytes.0 += tail_of_one.push(&one, next + i));
+            next += len;
+            assert_eq!((tail_of_many.len(), bytes.1), (tail_of_one.len(), bytes.0));
+        }
+        let (one, many) = (one.read(), many.read());
+        (0..next as usize).for_each(|i| assert_eq!((one.get(i), many.get(i)), (i as u32, i as u32)));
     }
 
     #[test]

@@ -101,14 +101,18 @@ impl TableWriter {
         let mut grown = 0;
         {
             let mut heads = self.table.heads.write();
-            for (row, (&asset, &time)) in batch.assets.iter().zip(&batch.times).enumerate() {
-                grown += self.assets.push(&self.table.assets, asset.0);
-                grown += self.times.push(&self.table.times, time.0 as u64);
-                let before = heads.insert(asset, base + row as u32);
+            grown += self.assets.extend(&self.table.assets, batch.assets.iter().map(|a| a.0));
+            grown += self.times.extend(&self.table.times, batch.times.iter().map(|t| t.0 as u64));
+            let mut row = base;
+            for run in batch.assets.chunk_by(|a, b| a == b) {
+                let last = row + run.len() as u32 - 1;
+                let before = heads.insert(run[0], last);
                 if before.is_none() {
                     grown += HEAD_BYTES;
                 }
                 grown += self.previous.push(&self.table.previous, before.unwrap_or(NO_ROW));
+                grown += self.previous.extend(&self.table.previous, row..last);
+                row = last + 1;
             }
         }
         for column in &batch.columns {
@@ -159,16 +163,21 @@ impl ColumnWriter {
         let mut grown = 0;
         let column = Arc::clone(&self.column);
         match &batch.rows {
-            Rows::All => (0..batch.values.len() as u32)
-                .for_each(|row| grown += self.rows.push(&column.rows, base + row)),
-            Rows::Some(rows) => rows.iter().for_each(|row| grown += self.rows.push(&column.rows, base + row)),
+            Rows::All => {
+                grown += self.rows.extend(&column.rows, base..base + batch.values.len() as u32);
+            }
+            Rows::Some(rows) => {
+                grown += self.rows.extend(&column.rows, rows.iter().map(|row| base + row));
+            }
         }
         let first = self.values.len();
         match &batch.values {
-            Values::Float(v) => v.iter().for_each(|v| grown += self.values.push(&column.values, v.to_bits())),
-            Values::Int(v) => v.iter().for_each(|v| grown += self.values.push(&column.values, *v as u64)),
+            Values::Float(v) => {
+                grown += self.values.extend(&column.values, v.iter().map(|v| v.to_bits()));
+            }
+            Values::Int(v) => grown += self.values.extend(&column.values, v.iter().map(|&v| v as u64)),
             Values::Bool(v) => {
-                v.iter().for_each(|v| grown += self.values.push(&column.values, u64::from(*v)))
+                grown += self.values.extend(&column.values, v.iter().map(|&v| u64::from(v)));
             }
             Values::Text(texts) => {
                 for text in texts.iter() {
