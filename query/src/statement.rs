@@ -74,16 +74,14 @@ fn check_expansion(statement: &Statement) -> Result<(), Error> {
         sql = &explain.statement;
     }
     let Statement::Statement(sql) = sql else { return Ok(()) };
+    let ast::Statement::Query(query) = &**sql else { return Ok(()) };
     let mut named = Named::default();
-    if sql.visit(&mut named).is_break() {
-        return Ok(());
-    }
-    if named.0.is_empty() {
+    if query.visit(&mut named).is_break() || named.0.is_empty() {
         return Ok(());
     }
     let mut sizes = HashMap::new();
     let tables =
-        tables_in(&**sql).iter().map(|t| size_of(t, &named.0, &mut sizes)).fold(0, u64::saturating_add);
+        tables_of(query).iter().map(|t| size_of(t, &named.0, &mut sizes)).fold(0, u64::saturating_add);
     if tables > EXPANDED_TABLES_MAX {
         let message = format!("the queries named by WITH grow to more than {EXPANDED_TABLES_MAX} tables");
         return Err(Error::new(ErrorKind::Limit, message));
@@ -100,16 +98,17 @@ impl Visitor for Named {
 
     fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
         for named in query.with.iter().flat_map(|with| &with.cte_tables) {
-            let tables = tables_in(&*named.query);
+            let tables = tables_of(&named.query);
             self.0.entry(named.alias.name.value.to_lowercase()).or_default().extend(tables);
         }
         ControlFlow::Continue(())
     }
 }
 
-fn tables_in(node: &impl Visit) -> Vec<String> {
+/// The tables named in the body of `query`: what its WITH defines counts only where it is used.
+fn tables_of(query: &ast::Query) -> Vec<String> {
     let mut tables = Vec::new();
-    let _ = ast::visit_relations(node, |name| {
+    let _ = ast::visit_relations(&query.body, |name| {
         if let [ast::ObjectNamePart::Identifier(name)] = &name.0[..] {
             tables.push(name.value.to_lowercase());
         }
