@@ -6,9 +6,11 @@
 //! Does not own: IO, async, serialisation for protocols, who exists (that is `registry`), or any decision about
 //! where data is kept (`storage`). Nothing in this crate can block or fail for reasons of the outside world.
 //!
-//! Reading order: [`time`] → [`id`] → [`thing`] → [`value`] → [`quality`] → [`batch`] → [`seqno`] → [`limits`].
+//! Reading order: [`time`] → [`id`] → [`thing`] → [`value`] → [`quality`] → [`batch`] →
+//! [`deletion`] → [`seqno`] → [`limits`].
 
 pub mod batch;
+pub mod deletion;
 pub mod id;
 pub mod limits;
 pub mod quality;
@@ -18,6 +20,7 @@ pub mod time;
 pub mod value;
 
 pub use batch::{Batch, BatchBuilder, BatchError, Channel, Column, Rows};
+pub use deletion::{Deletion, DeletionError, DeletionTarget};
 pub use id::{AssetId, ModelId, OrgId, PointId, ShardCount, ShardId};
 pub use quality::Quality;
 pub use seqno::{Seqno, Source};

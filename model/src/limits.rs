@@ -24,6 +24,9 @@ pub const IDENTIFIER_BYTES_MAX: usize = 128;
 /// Rows of one batch. Bounds the memory a single write can ask for; row numbers fit `u32` with room.
 pub const BATCH_ROWS_MAX: usize = 1 << 20;
 
+/// Assets that one deletion may name; for more, name none and mean all. Bounds what a tombstone costs while it is kept.
+pub const DELETION_ASSETS_MAX: usize = 1 << 16;
+
 /// The earliest time a sample may carry, 1970-01-01T00:00:00Z in microseconds. What comes with an earlier one is a
 /// device whose clock was never set (year 1 is .NET's zero), not a measurement.
 pub const TIME_MIN_MICROS: i64 = 0;

@@ -30,8 +30,8 @@ pub(crate) fn put_head(out: &mut Vec<u8>, magic: &[u8; 8], version: u32) {
     out.extend_from_slice(&version.to_le_bytes());
 }
 
-/// Reads magic and version; other versions than `version` are refused by name.
-pub(crate) fn head(input: &mut Input<'_>, magic: &[u8; 8], version: u32) -> Result<(), Error> {
+/// Reads magic and version; versions from 1 to `newest` are read, others refused by name.
+pub(crate) fn head(input: &mut Input<'_>, magic: &[u8; 8], newest: u32) -> Result<u32, Error> {
     let start = input.offset();
     let found = input.take(8)?;
     if found != magic {
@@ -39,11 +39,11 @@ pub(crate) fn head(input: &mut Input<'_>, magic: &[u8; 8], version: u32) -> Resu
         return Err(Error::new(ErrorKind::Damaged, input.file(), start, what));
     }
     let found = input.u32()?;
-    if found != version {
-        let what = format!("expected format version {version}, found {found}");
+    if !(1..=newest).contains(&found) {
+        let what = format!("expected format version 1 to {newest}, found {found}");
         return Err(Error::new(ErrorKind::Unsupported, input.file(), start + 8, what));
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Appends the checksum of everything in `out` from `start` on.

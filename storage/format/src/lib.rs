@@ -9,6 +9,7 @@
 
 mod block;
 mod columns;
+mod deletion;
 mod error;
 pub mod frame;
 pub mod latest;

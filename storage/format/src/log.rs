@@ -1,22 +1,23 @@
-//! The log: batches of one shard in order. Layout: `docs/format/log.md`.
+//! The log: batches and deletions of one shard in order. Layout: `docs/format/log.md`.
 //!
 //! Owns: the header and the records of a log file, and telling a torn tail from damage. Does not own: when to write,
 //! when to sync, when to start a new file (`storage`).
 
 use wattline_model::limits::{BATCH_ROWS_MAX, MODEL_POINTS_MAX};
 use wattline_model::{
-    Batch, Channel, Column, ModelId, PointId, Rows, Seqno, ShardId, Source, Timestamp, Values,
+    Batch, Channel, Column, Deletion, ModelId, PointId, Rows, Seqno, ShardId, Source, Timestamp, Values,
 };
 
 use crate::columns;
+use crate::deletion;
 use crate::error::{Error, ErrorKind};
 use crate::frame;
 use crate::varint::{Input, put_varint, put_zigzag};
 
 /// The first bytes of a log file.
 pub const MAGIC: &[u8; 8] = b"WATTLOG\0";
-/// The format version written, and the only one read.
-pub const VERSION: u32 = 1;
+/// The format version written. All up to it are read.
+pub const VERSION: u32 = 2;
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 40;
 
@@ -26,6 +27,17 @@ const BODY_HEAD_BYTES: usize = 16;
 const TAG_OFFLINE: u8 = 0b0001;
 const TAG_SOURCE_SHIFT: u8 = 1;
 const TAG_KNOWN: u8 = 0b0111;
+/// The tag of a record that holds a deletion (from version 2 on).
+const TAG_DELETION: u8 = 0b1000;
+
+/// What a record holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Samples that were written.
+    Batch(Batch),
+    /// Samples that were deleted.
+    Deletion(Deletion),
+}
 
 /// What a log file begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +76,17 @@ pub fn encode_record(out: &mut Vec<u8>, seqno: Seqno, group: Seqno, batch: &Batc
         out.extend_from_slice(&seqno.0.to_le_bytes());
         out.extend_from_slice(&group.0.to_le_bytes());
         put_batch(out, batch);
+    });
+}
+
+/// Appends the record of `deletion` to `out`; see [`encode_record`].
+pub fn encode_deletion(out: &mut Vec<u8>, seqno: Seqno, group: Seqno, deletion: &Deletion) {
+    debug_assert!(group <= seqno, "a group starts with its first record");
+    frame::put_record(out, |out| {
+        out.extend_from_slice(&seqno.0.to_le_bytes());
+        out.extend_from_slice(&group.0.to_le_bytes());
+        out.push(TAG_DELETION);
+        deletion::put(out, deletion);
     });
 }
 
@@ -115,8 +138,17 @@ fn put_batch(out: &mut Vec<u8>, batch: &Batch) {
     }
 }
 
-fn batch(input: &mut Input<'_>, shard: ShardId) -> Result<Batch, Error> {
+fn change(input: &mut Input<'_>, shard: ShardId, version: u32) -> Result<Change, Error> {
     let tag = input.u8()?;
+    if tag == TAG_DELETION && version >= 2 {
+        let deletion = deletion::get(input)?;
+        input.end()?;
+        return Ok(Change::Deletion(deletion));
+    }
+    batch(input, tag, shard).map(Change::Batch)
+}
+
+fn batch(input: &mut Input<'_>, tag: u8, shard: ShardId) -> Result<Batch, Error> {
     if tag & !TAG_KNOWN != 0 {
         return Err(input.unknown("batch tag", format!("{tag:#04x}")));
     }
@@ -148,14 +180,14 @@ fn batch(input: &mut Input<'_>, shard: ShardId) -> Result<Batch, Error> {
     Ok(batch)
 }
 
-fn header(file: &str, head: &[u8]) -> Result<Header, Error> {
+fn header(file: &str, head: &[u8]) -> Result<(Header, u32), Error> {
     let mut input = Input::new(file, 0, head);
-    frame::head(&mut input, MAGIC, VERSION)?;
+    let version = frame::head(&mut input, MAGIC, VERSION)?;
     let shard = ShardId(input.u32()?);
     let store = input.u64()?;
     let first = Seqno(input.u64()?);
     frame::expect_checksum(&mut input, &head[..HEADER_BYTES - 8])?;
-    Ok(Header { store, shard, first })
+    Ok((Header { store, shard, first }, version))
 }
 
 /// What [`Reader::next`] found.
@@ -165,8 +197,8 @@ pub enum Step {
     Record {
         /// Its sequence number.
         seqno: Seqno,
-        /// Its batch.
-        batch: Batch,
+        /// What it holds.
+        change: Change,
         /// The byte of the file after it.
         end: u64,
     },
@@ -195,7 +227,7 @@ pub struct Tail {
     pub torn: Option<String>,
 }
 
-/// A [`Step`] whose batch is not decoded yet.
+/// A [`Step`] whose record is not decoded yet.
 enum Found<'a> {
     Record { seqno: Seqno, offset: u64, body: &'a [u8] },
     End { len: u64 },
@@ -208,6 +240,7 @@ pub struct Reader<'a> {
     file: String,
     bytes: &'a [u8],
     header: Header,
+    version: u32,
     stub: bool,
     at: usize,
     expected: Seqno,
@@ -232,8 +265,9 @@ impl<'a> Reader<'a> {
             },
         };
         let (at, stub) = header.map_or((0, true), |_| (HEADER_BYTES, false));
-        let header = header.unwrap_or(Header { store: 0, shard: ShardId(0), first: Seqno::ZERO });
-        Ok(Reader { file, bytes, header, stub, at, expected: header.first, group: Seqno::ZERO })
+        let none = Header { store: 0, shard: ShardId(0), first: Seqno::ZERO };
+        let (header, version) = header.unwrap_or((none, VERSION));
+        Ok(Reader { file, bytes, header, version, stub, at, expected: header.first, group: Seqno::ZERO })
     }
 
     /// The header; all zero where the file has none ([`is_stub`](Self::is_stub)).
@@ -250,7 +284,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Where a record does not check out and a later one proves that it had been synced, where sequence numbers are
-    /// not consecutive, and where a record that checks out holds no batch.
+    /// not consecutive, and where a record that checks out holds neither a batch nor a deletion.
     #[expect(clippy::should_implement_trait, reason = "a step is not an item: it can be an error and go on")]
     pub fn next(&mut self) -> Result<Step, Error> {
         let (seqno, offset, body) = match self.advance()? {
@@ -259,14 +293,14 @@ impl<'a> Reader<'a> {
             Found::Torn { valid_len, what } => return Ok(Step::Torn { valid_len, what }),
         };
         let mut input = Input::new(&self.file, offset, body);
-        let batch = batch(&mut input, self.header.shard)?;
-        Ok(Step::Record { seqno, batch, end: self.at as u64 })
+        let change = change(&mut input, self.header.shard, self.version)?;
+        Ok(Step::Record { seqno, change, end: self.at as u64 })
     }
 
-    /// Checks every record up to the end without making batches of them.
+    /// Checks every record up to the end without decoding what they hold.
     ///
     /// # Errors
-    /// As [`next`](Self::next), except that a record may turn out to hold no batch.
+    /// As [`next`](Self::next), except that a record may turn out to hold nothing known.
     pub fn skip_to_end(&mut self) -> Result<Tail, Error> {
         loop {
             let next = self.expected;

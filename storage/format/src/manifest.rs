@@ -1,18 +1,21 @@
-//! The manifest: which segments make up a shard. Layout: `docs/format/manifest.md`.
+//! The manifest: which segments make up a shard, and which deletions they do not reflect yet. Layout: `docs/format/manifest.md`.
 //!
 //! Owns: the snapshot a manifest file starts with, the edits after it, and what an edit does to a state. Does not
 //! own: when to edit, when to start a new file (`storage`).
 
-use wattline_model::{Seqno, ShardId};
+use wattline_model::{Deletion, Seqno, ShardId};
 
+use crate::deletion;
 use crate::error::{Error, ErrorKind};
 use crate::frame;
 use crate::varint::{Input, put_varint, put_zigzag};
 
 /// The first bytes of a manifest file.
 pub const MAGIC: &[u8; 8] = b"WATTMAN\0";
-/// The format version written, and the only one read.
-pub const VERSION: u32 = 1;
+/// The format version written. All up to it are read.
+pub const VERSION: u32 = 2;
+/// The first version that knows tombstones.
+const VERSION_TOMBSTONES: u32 = 2;
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 32;
 
@@ -25,6 +28,8 @@ const RECORD_EDIT: u8 = 2;
 const HAS_FLUSHED: u8 = 0b001;
 const HAS_NEXT_SEGMENT: u8 = 0b010;
 const HAS_CHECKPOINT: u8 = 0b100;
+/// From version 2 on.
+const HAS_TOMBSTONES: u8 = 0b1000;
 
 /// What a shard must know of a segment without opening it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,10 +56,19 @@ pub struct SegmentMeta {
     pub last_time: i64,
     /// The lowest sequence number of the batches in it.
     pub first_seqno: Seqno,
-    /// The highest sequence number of the batches in it.
+    /// The highest sequence number of the batches in it. It reflects every deletion up to this number, too.
     pub last_seqno: Seqno,
     /// The checksum of its footer ([`crate::segment::Summary::checksum`]).
     pub checksum: u64,
+}
+
+/// A deletion that some segment may not reflect yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// Its sequence number: it means batches before, and none after.
+    pub seqno: Seqno,
+    /// What it deletes.
+    pub deletion: Deletion,
 }
 
 /// What a manifest amounts to after all its edits.
@@ -76,6 +90,8 @@ pub struct State {
     pub latest_checkpoint: Option<u64>,
     /// The segments, oldest edit first.
     pub segments: Vec<SegmentMeta>,
+    /// The tombstones, ascending.
+    pub tombstones: Vec<Tombstone>,
 }
 
 /// One change of a [`State`]. What is `None` or empty stays as it was.
@@ -91,14 +107,18 @@ pub struct Edit {
     pub add: Vec<SegmentMeta>,
     /// Numbers of segments that left. Removed before `add` joins.
     pub remove: Vec<u64>,
+    /// Tombstones that joined.
+    pub add_tombstones: Vec<Tombstone>,
+    /// Sequence numbers of tombstones that every segment reflects now.
+    pub remove_tombstones: Vec<Seqno>,
 }
 
 impl State {
     /// Carries `edit` out; on an error nothing has changed.
     ///
     /// # Errors
-    /// Where the edit removes a segment that is not there, adds one that is, or moves a mark backward: then the
-    /// edit was made for another state. The error names no file; [`decode`] adds it.
+    /// Where the edit removes a segment or tombstone that is not there, adds one that is, or moves a mark backward:
+    /// then the edit was made for another state. The error names no file; [`decode`] adds it.
     pub fn apply(&mut self, edit: &Edit) -> Result<(), Error> {
         self.refuse(edit)
             .map_or(Ok(()), |what| Err(Error::new(ErrorKind::Damaged, "(manifest edit)", 0, what)))?;
@@ -107,6 +127,9 @@ impl State {
         self.flushed = edit.flushed.unwrap_or(self.flushed);
         self.next_segment = edit.next_segment.unwrap_or(self.next_segment);
         self.latest_checkpoint = edit.latest_checkpoint.or(self.latest_checkpoint);
+        self.tombstones.retain(|t| !edit.remove_tombstones.contains(&t.seqno));
+        self.tombstones.extend(edit.add_tombstones.iter().cloned());
+        self.tombstones.sort_by_key(|t| t.seqno);
         Ok(())
     }
 
@@ -121,6 +144,13 @@ impl State {
             if stays || edit.add[..i].iter().any(|s| s.id == added.id) {
                 return Some(format!("expected a new segment number, found {} twice", added.id));
             }
+        }
+        let has = |seqno: Seqno| self.tombstones.iter().any(|t| t.seqno == seqno);
+        if let Some(seqno) = edit.remove_tombstones.iter().find(|&&seqno| !has(seqno)) {
+            return Some(format!("expected tombstone {seqno} to remove, found none"));
+        }
+        if let Some(t) = edit.add_tombstones.iter().find(|t| has(t.seqno)) {
+            return Some(format!("expected a new tombstone, found {} twice", t.seqno));
         }
         if edit.flushed.is_some_and(|f| f < self.flushed) {
             return Some(format!("expected a flush mark of {} or later, found an earlier one", self.flushed));
@@ -151,6 +181,7 @@ pub fn encode_start(state: &State) -> Vec<u8> {
         put_varint(out, state.next_segment);
         put_option(out, state.latest_checkpoint);
         put_segments(out, &state.segments);
+        put_tombstones(out, &state.tombstones);
     });
     out
 }
@@ -167,6 +198,7 @@ pub fn encode_edit(out: &mut Vec<u8>, edit: &Edit) {
             (HAS_FLUSHED, edit.flushed.is_some()),
             (HAS_NEXT_SEGMENT, edit.next_segment.is_some()),
             (HAS_CHECKPOINT, edit.latest_checkpoint.is_some()),
+            (HAS_TOMBSTONES, !(edit.add_tombstones.is_empty() && edit.remove_tombstones.is_empty())),
         ] {
             has |= if present { flag } else { 0 };
         }
@@ -176,6 +208,11 @@ pub fn encode_edit(out: &mut Vec<u8>, edit: &Edit) {
         put_segments(out, &edit.add);
         put_varint(out, edit.remove.len() as u64);
         edit.remove.iter().for_each(|&id| put_varint(out, id));
+        if has & HAS_TOMBSTONES != 0 {
+            put_tombstones(out, &edit.add_tombstones);
+            put_varint(out, edit.remove_tombstones.len() as u64);
+            edit.remove_tombstones.iter().for_each(|seqno| put_varint(out, seqno.0));
+        }
     });
 }
 
@@ -200,7 +237,7 @@ pub fn decode(file: &str, bytes: &[u8]) -> Result<Decoded, Error> {
         return Err(Error::new(ErrorKind::Damaged, file, 0, what));
     };
     let mut input = Input::new(file, 0, head);
-    frame::head(&mut input, MAGIC, VERSION)?;
+    let version = frame::head(&mut input, MAGIC, VERSION)?;
     let shard = ShardId(input.u32()?);
     let store = input.u64()?;
     frame::expect_checksum(&mut input, &head[..HEADER_BYTES - 8])?;
@@ -208,14 +245,14 @@ pub fn decode(file: &str, bytes: &[u8]) -> Result<Decoded, Error> {
     let mut at = HEADER_BYTES;
     let body =
         frame::record(bytes, at).map_err(|what| Error::new(ErrorKind::Damaged, file, at as u64, what))?;
-    let mut state = snapshot(&mut record_input(file, at, body), store, shard)?;
+    let mut state = snapshot(&mut record_input(file, at, body), version, store, shard)?;
     at += frame::RECORD_HEAD_BYTES + body.len();
     while at < bytes.len() {
         let body = match frame::record(bytes, at) {
             Ok(body) => body,
-            Err(what) => return torn_or_damaged(file, bytes, at, state, what),
+            Err(what) => return torn_or_damaged(file, bytes, at, version, state, what),
         };
-        let edit = edit(&mut record_input(file, at, body))?;
+        let edit = edit(&mut record_input(file, at, body), version)?;
         state.apply(&edit).map_err(|e| Error::new(e.kind(), file, at as u64, e.what()))?;
         at += frame::RECORD_HEAD_BYTES + body.len();
     }
@@ -231,11 +268,13 @@ fn torn_or_damaged(
     file: &str,
     bytes: &[u8],
     at: usize,
+    version: u32,
     state: State,
     what: String,
 ) -> Result<Decoded, Error> {
-    let plausible =
-        |body: &[u8]| body.first() == Some(&RECORD_EDIT) && edit(&mut Input::new(file, 0, body)).is_ok();
+    let plausible = |body: &[u8]| {
+        body.first() == Some(&RECORD_EDIT) && edit(&mut Input::new(file, 0, body), version).is_ok()
+    };
     match frame::find_record(bytes, at + 1, plausible) {
         None => Ok(Decoded { state, valid_len: at as u64, torn: Some(what) }),
         Some(later) => {
@@ -245,7 +284,7 @@ fn torn_or_damaged(
     }
 }
 
-fn snapshot(input: &mut Input<'_>, store: u64, shard: ShardId) -> Result<State, Error> {
+fn snapshot(input: &mut Input<'_>, version: u32, store: u64, shard: ShardId) -> Result<State, Error> {
     let tag = input.u8()?;
     if tag != RECORD_SNAPSHOT {
         return Err(input.damaged("a snapshot", format!("record type {tag}")));
@@ -259,18 +298,20 @@ fn snapshot(input: &mut Input<'_>, store: u64, shard: ShardId) -> Result<State, 
         next_segment: input.varint()?,
         latest_checkpoint: option(input)?,
         segments: segments(input)?,
+        tombstones: if version >= VERSION_TOMBSTONES { tombstones(input)? } else { Vec::new() },
     };
     input.end()?;
     Ok(state)
 }
 
-fn edit(input: &mut Input<'_>) -> Result<Edit, Error> {
+fn edit(input: &mut Input<'_>, version: u32) -> Result<Edit, Error> {
     let tag = input.u8()?;
     if tag != RECORD_EDIT {
         return Err(input.unknown("manifest record", tag));
     }
     let has = input.u8()?;
-    if has & !(HAS_FLUSHED | HAS_NEXT_SEGMENT | HAS_CHECKPOINT) != 0 {
+    let tombstones_known = if version >= VERSION_TOMBSTONES { HAS_TOMBSTONES } else { 0 };
+    if has & !(HAS_FLUSHED | HAS_NEXT_SEGMENT | HAS_CHECKPOINT | tombstones_known) != 0 {
         return Err(input.unknown("manifest edit", format!("{has:#04x}")));
     }
     let mark = |flag: u8, input: &mut Input<'_>| (has & flag != 0).then(|| input.varint()).transpose();
@@ -280,7 +321,14 @@ fn edit(input: &mut Input<'_>) -> Result<Edit, Error> {
     let add = segments(input)?;
     let count = input.count("removed segments", input.left())?;
     let remove: Result<Vec<u64>, Error> = (0..count).map(|_| input.varint()).collect();
-    let edit = Edit { flushed, next_segment, latest_checkpoint, add, remove: remove? };
+    let mut edit = Edit { flushed, next_segment, latest_checkpoint, add, remove: remove?, ..Edit::default() };
+    if has & HAS_TOMBSTONES != 0 {
+        edit.add_tombstones = tombstones(input)?;
+        let count = input.count("removed tombstones", input.left())?;
+        for _ in 0..count {
+            edit.remove_tombstones.push(Seqno(input.varint()?));
+        }
+    }
     input.end()?;
     Ok(edit)
 }
@@ -318,6 +366,23 @@ fn put_segments(out: &mut Vec<u8>, segments: &[SegmentMeta]) {
         put_varint(out, s.last_seqno.0);
         out.extend_from_slice(&s.checksum.to_le_bytes());
     }
+}
+
+fn put_tombstones(out: &mut Vec<u8>, tombstones: &[Tombstone]) {
+    put_varint(out, tombstones.len() as u64);
+    for tombstone in tombstones {
+        put_varint(out, tombstone.seqno.0);
+        deletion::put(out, &tombstone.deletion);
+    }
+}
+
+fn tombstones(input: &mut Input<'_>) -> Result<Vec<Tombstone>, Error> {
+    let count = input.count("tombstones", input.left())?;
+    let mut list = Vec::new();
+    for _ in 0..count {
+        list.push(Tombstone { seqno: Seqno(input.varint()?), deletion: deletion::get(input)? });
+    }
+    Ok(list)
 }
 
 /// Bytes of the shortest segment entry: bounds what a count may ask for.

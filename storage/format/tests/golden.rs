@@ -10,11 +10,12 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use wattline_format::log::Change;
 use wattline_format::segment::{Depth, Reader, Writer};
 use wattline_format::{latest, log, manifest, segment};
 use wattline_model::{
-    AssetId, Batch, Channel, Column, ModelId, PointId, Quality, Rows, Seqno, ShardId, Source, Timestamp,
-    Values,
+    AssetId, Batch, Channel, Column, Deletion, DeletionTarget, ModelId, PointId, Quality, Rows, Seqno,
+    ShardId, Source, TimeRange, Timestamp, Values,
 };
 
 /// Whether the libraries inside promise the same bytes in every version.
@@ -25,9 +26,27 @@ enum Bytewise {
     Packed,
 }
 
-fn check(format: &str, name: &str, written: &[u8], bytewise: Bytewise, describe: fn(&[u8]) -> String) {
-    let folder =
-        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden")).join(format).join("v1");
+/// Whether the file of an older version is still read as it was.
+fn check_old(format: &str, version: u32, name: &str, describe: fn(&[u8]) -> String) {
+    let folder = folder(format, version);
+    let bytes = std::fs::read(folder.join(format!("{name}.bin"))).unwrap();
+    let text = std::fs::read_to_string(folder.join(format!("{name}.txt"))).unwrap();
+    assert_eq!(describe(&bytes), text, "{format}/v{version}/{name} is read differently");
+}
+
+fn folder(format: &str, version: u32) -> PathBuf {
+    let golden = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden"));
+    golden.join(format).join(format!("v{version}"))
+}
+
+fn check(
+    (format, version): (&str, u32),
+    name: &str,
+    written: &[u8],
+    bytewise: Bytewise,
+    describe: fn(&[u8]) -> String,
+) {
+    let folder = folder(format, version);
     let (bin, txt) = (folder.join(format!("{name}.bin")), folder.join(format!("{name}.txt")));
     if std::env::var("WATTLINE_GOLDEN").as_deref() == Ok("write") {
         std::fs::create_dir_all(&folder).unwrap();
@@ -100,25 +119,56 @@ fn batches() -> Vec<Batch> {
     vec![one, many, edge, job]
 }
 
+fn deletion() -> Deletion {
+    Deletion {
+        target: DeletionTarget::History,
+        model: ModelId(7),
+        points: Some(vec![PointId(0), PointId(130)]),
+        assets: Some(vec![AssetId(300), AssetId(70_000)]),
+        range: TimeRange::new(Timestamp(-1), Timestamp(1_700_000_000_000_000)),
+    }
+}
+
 #[test]
-fn log_v1() {
+fn log() {
     let mut file =
         log::encode_header(&log::Header { store: 0x1234_5678_9ABC, shard: ShardId(3), first: Seqno(41) });
     for (i, batch) in batches().iter().enumerate() {
         let seqno = 41 + i as u64;
         log::encode_record(&mut file, Seqno(seqno), Seqno(seqno.min(42)), batch);
     }
-    check("log", "batches", &file, Bytewise::Yes, |bytes| {
-        let mut reader = log::Reader::open("golden", bytes).unwrap();
-        let mut text = format!("{:?}\n", reader.header());
-        loop {
-            let step = reader.next().unwrap();
-            writeln!(text, "{step:#?}").unwrap();
-            if !matches!(step, log::Step::Record { .. }) {
+    log::encode_deletion(&mut file, Seqno(45), Seqno(42), &deletion());
+    let latest = Deletion { target: DeletionTarget::Latest, points: None, assets: None, ..deletion() };
+    log::encode_deletion(&mut file, Seqno(46), Seqno(46), &latest);
+    check(("log", log::VERSION), "batches", &file, Bytewise::Yes, describe_log);
+    check_old("log", 1, "batches", describe_log);
+}
+
+fn describe_log(bytes: &[u8]) -> String {
+    /// As version 1 was described.
+    #[derive(Debug)]
+    #[expect(dead_code, reason = "read by Debug")]
+    struct Record {
+        seqno: Seqno,
+        batch: Batch,
+        end: u64,
+    }
+    let mut reader = log::Reader::open("golden", bytes).unwrap();
+    let mut text = format!("{:?}\n", reader.header());
+    loop {
+        match reader.next().unwrap() {
+            log::Step::Record { seqno, change: Change::Batch(batch), end } => {
+                writeln!(text, "{:#?}", Record { seqno, batch, end }).unwrap();
+            }
+            log::Step::Record { seqno, change: Change::Deletion(deletion), end } => {
+                writeln!(text, "{seqno} to {end}: {deletion:#?}").unwrap();
+            }
+            last => {
+                writeln!(text, "{last:#?}").unwrap();
                 return text;
             }
         }
-    });
+    }
 }
 
 fn meta(id: u64) -> manifest::SegmentMeta {
@@ -140,7 +190,7 @@ fn meta(id: u64) -> manifest::SegmentMeta {
 }
 
 #[test]
-fn manifest_v1() {
+fn manifest() {
     let state = manifest::State {
         store: 0x1234_5678_9ABC,
         shard: ShardId(3),
@@ -150,6 +200,7 @@ fn manifest_v1() {
         next_segment: 3,
         latest_checkpoint: Some(12),
         segments: vec![meta(1), meta(2)],
+        tombstones: vec![manifest::Tombstone { seqno: Seqno(39), deletion: deletion() }],
     };
     let mut file = manifest::encode_start(&state);
     let edit = manifest::Edit {
@@ -158,16 +209,23 @@ fn manifest_v1() {
         latest_checkpoint: Some(45),
         add: vec![meta(3)],
         remove: vec![1, 2],
+        add_tombstones: vec![manifest::Tombstone { seqno: Seqno(50), deletion: deletion() }],
+        remove_tombstones: vec![Seqno(39)],
     };
     manifest::encode_edit(&mut file, &edit);
     manifest::encode_edit(&mut file, &manifest::Edit::default());
-    check("manifest", "edits", &file, Bytewise::Yes, |bytes| {
-        format!("{:#?}\n", manifest::decode("golden", bytes).unwrap())
-    });
+    check(("manifest", manifest::VERSION), "edits", &file, Bytewise::Yes, describe_manifest);
+    check_old("manifest", 1, "edits", describe_manifest);
+}
+
+fn describe_manifest(bytes: &[u8]) -> String {
+    let text = format!("{:#?}\n", manifest::decode("golden", bytes).unwrap());
+    // Version 1 had none, and was described without them.
+    text.replace("        tombstones: [],\n", "")
 }
 
 #[test]
-fn latest_v1() {
+fn latest() {
     let floats = latest::LatestColumn {
         point: PointId(0),
         rows: Rows::Some(vec![0, 2]),
@@ -185,7 +243,7 @@ fn latest_v1() {
     let assets = vec![AssetId(10), AssetId(20), AssetId(70_000)];
     let models = [latest::ModelLatest { model: ModelId(7), assets, columns: vec![floats, texts] }];
     let file = latest::encode(ShardId(3), Seqno(45), &models);
-    check("latest", "table", &file, Bytewise::Packed, |bytes| {
+    check(("latest", latest::VERSION), "table", &file, Bytewise::Packed, |bytes| {
         format!("{:#?}\n", latest::decode("golden", bytes).unwrap())
     });
 }
@@ -268,11 +326,17 @@ fn describe_segment(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn segment_v1_hot() {
-    check("segment", "hot", &segment_file(Depth::Hot), Bytewise::Yes, describe_segment);
+fn segment_hot() {
+    check(("segment", segment::VERSION), "hot", &segment_file(Depth::Hot), Bytewise::Yes, describe_segment);
 }
 
 #[test]
-fn segment_v1_deep() {
-    check("segment", "deep", &segment_file(Depth::Deep), Bytewise::Packed, describe_segment);
+fn segment_deep() {
+    check(
+        ("segment", segment::VERSION),
+        "deep",
+        &segment_file(Depth::Deep),
+        Bytewise::Packed,
+        describe_segment,
+    );
 }

@@ -41,9 +41,9 @@ fn read(bytes: &[u8]) -> Result<(usize, Step), Error> {
     let mut records = 0;
     loop {
         let step = reader.next();
-        if let Ok(Step::Record { seqno, batch, .. }) = &step {
+        if let Ok(Step::Record { seqno, change, .. }) = &step {
             assert_eq!(seqno.0, HEADER.first.0 + records as u64);
-            assert_eq!(*batch, one_row(seqno.0));
+            assert_eq!(*change, Change::Batch(one_row(seqno.0)));
             records += 1;
             continue;
         }
@@ -66,9 +66,9 @@ fn records_come_back_with_their_ends() {
     let mut reader = Reader::open("1.log", &bytes).unwrap();
     assert_eq!(reader.header(), &HEADER);
     for (i, &expected) in ends[1..].iter().enumerate() {
-        let Step::Record { seqno, end, batch } = reader.next().unwrap() else { panic!("record {i}") };
+        let Step::Record { seqno, end, change } = reader.next().unwrap() else { panic!("record {i}") };
         assert_eq!((seqno, end), (Seqno(100 + i as u64), expected as u64));
-        assert_eq!(batch, one_row(seqno.0));
+        assert_eq!(change, Change::Batch(one_row(seqno.0)));
     }
     let end = Step::End { len: bytes.len() as u64 };
     assert_eq!(reader.next(), Ok(end.clone()));
@@ -135,6 +135,33 @@ fn zeros_after_the_records_are_a_torn_tail() {
     let (records, last) = read(&bytes).unwrap();
     assert_eq!(records, 2);
     assert!(matches!(last, Step::Torn { valid_len, .. } if valid_len as usize == ends[2]), "{last:?}");
+}
+
+#[test]
+fn deletions_stand_between_batches_and_only_from_version_2_on() {
+    let deletion = wattline_model::Deletion {
+        target: wattline_model::DeletionTarget::History,
+        model: ModelId(7),
+        points: Some(vec![PointId(3)]),
+        assets: None,
+        range: wattline_model::TimeRange::new(Timestamp(5), Timestamp(9)),
+    };
+    let mut bytes = encode_header(&HEADER);
+    encode_record(&mut bytes, Seqno(100), Seqno(100), &one_row(100));
+    encode_deletion(&mut bytes, Seqno(101), Seqno(100), &deletion);
+    let mut reader = Reader::open("1.log", &bytes).unwrap();
+    assert!(matches!(reader.next(), Ok(Step::Record { change: Change::Batch(_), .. })));
+    let end = bytes.len() as u64;
+    let found = reader.next();
+    assert_eq!(found, Ok(Step::Record { seqno: Seqno(101), change: Change::Deletion(deletion), end }));
+
+    // The same bytes under version 1, which had no such record.
+    bytes.splice(8..12, 1_u32.to_le_bytes());
+    let sum = frame::checksum(&bytes[..HEADER_BYTES - 8]);
+    bytes.splice(HEADER_BYTES - 8..HEADER_BYTES, sum.to_le_bytes());
+    let mut reader = Reader::open("1.log", &bytes).unwrap();
+    assert!(matches!(reader.next(), Ok(Step::Record { .. })));
+    assert_eq!(reader.next().unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
 #[test]
@@ -224,7 +251,7 @@ proptest! {
         encode_record(&mut bytes, HEADER.first, HEADER.first, &batch);
         let mut reader = Reader::open("1.log", &bytes).unwrap();
         let end = bytes.len() as u64;
-        prop_assert_eq!(reader.next(), Ok(Step::Record { seqno: HEADER.first, batch, end }));
+        prop_assert_eq!(reader.next(), Ok(Step::Record { seqno: HEADER.first, change: Change::Batch(batch), end }));
     }
 
     #[test]
@@ -239,7 +266,8 @@ proptest! {
         let mut bytes = encode_header(&HEADER);
         frame::put_record(&mut bytes, |out| out.extend_from_slice(&record[frame::RECORD_HEAD_BYTES..]));
         match Reader::open("1.log", &bytes).unwrap().next() {
-            Ok(Step::Record { batch, .. }) => prop_assert_eq!(batch.check(), Ok(())),
+            Ok(Step::Record { change: Change::Batch(batch), .. }) => prop_assert_eq!(batch.check(), Ok(())),
+            Ok(Step::Record { change: Change::Deletion(deletion), .. }) => prop_assert_eq!(deletion.check(), Ok(())),
             Ok(other) => prop_assert!(false, "{:?}", other),
             Err(error) => prop_assert!(error.offset() >= HEADER_BYTES as u64),
         }

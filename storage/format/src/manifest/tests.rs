@@ -1,6 +1,7 @@
 //! Manifests against states kept beside them.
 
 use proptest::prelude::*;
+use wattline_model::{AssetId, DeletionTarget, ModelId, TimeRange};
 
 use super::*;
 
@@ -32,7 +33,19 @@ fn start() -> State {
         next_segment: 3,
         latest_checkpoint: None,
         segments: vec![meta(1), meta(2)],
+        tombstones: vec![tombstone(4)],
     }
+}
+
+fn tombstone(seqno: u64) -> Tombstone {
+    let deletion = Deletion {
+        target: DeletionTarget::History,
+        model: ModelId(seqno as u32),
+        points: None,
+        assets: Some(vec![AssetId(0), AssetId(u32::MAX)]),
+        range: TimeRange::ALL,
+    };
+    Tombstone { seqno: Seqno(seqno), deletion }
 }
 
 fn edits() -> Vec<Edit> {
@@ -44,7 +57,9 @@ fn edits() -> Vec<Edit> {
     };
     let checkpoint = Edit { latest_checkpoint: Some(9), ..Edit::default() };
     let merge = Edit { next_segment: Some(6), add: vec![meta(5)], remove: vec![1, 3], ..Edit::default() };
-    vec![flush(9, 3), checkpoint, flush(20, 4), merge]
+    let deleted = Edit { add_tombstones: vec![tombstone(21), tombstone(22)], ..flush(22, 6) };
+    let purged = Edit { remove_tombstones: vec![Seqno(4), Seqno(21)], ..Edit::default() };
+    vec![flush(9, 3), checkpoint, flush(20, 4), merge, deleted, purged]
 }
 
 /// The file after each edit, and the state.
@@ -65,8 +80,9 @@ fn files() -> (Vec<u8>, Vec<usize>, Vec<State>) {
 fn edits_change_what_they_name() {
     let (_, _, states) = files();
     let last = states.last().unwrap();
-    assert_eq!(last.segments.iter().map(|s| s.id).collect::<Vec<_>>(), [2, 4, 5]);
-    assert_eq!((last.flushed, last.next_segment, last.latest_checkpoint), (Seqno(20), 6, Some(9)));
+    assert_eq!(last.segments.iter().map(|s| s.id).collect::<Vec<_>>(), [2, 4, 5, 6]);
+    assert_eq!((last.flushed, last.next_segment, last.latest_checkpoint), (Seqno(22), 7, Some(9)));
+    assert_eq!(last.tombstones, [tombstone(22)]);
     assert_eq!((last.store, last.shard, last.shards), (42, ShardId(2), 4));
 }
 
@@ -113,6 +129,8 @@ fn an_edit_for_another_state_is_refused_and_changes_nothing() {
         Edit { add: vec![meta(8), meta(8)], ..Edit::default() },
         Edit { flushed: Some(Seqno(4)), ..Edit::default() },
         Edit { next_segment: Some(1), ..Edit::default() },
+        Edit { remove_tombstones: vec![Seqno(5)], ..Edit::default() },
+        Edit { add_tombstones: vec![tombstone(4)], ..Edit::default() },
     ];
     for edit in wrong {
         let mut state = start();
