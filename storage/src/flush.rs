@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 use wattline_env::{Disk, WriteFile};
 use wattline_format::latest as checkpoint;
-use wattline_format::manifest::{Edit, SegmentMeta};
+use wattline_format::manifest::{Edit, SegmentMeta, State, Tombstone};
 use wattline_format::segment::{Depth, Header, Reader, Writer};
 use wattline_model::{AssetId, ModelId, Seqno, TimeRange};
 
@@ -51,6 +51,8 @@ fn flush(shard: &Arc<Shard>, memtable: &Arc<Memtable>) -> Result<Seqno> {
         return Err(error);
     }
     record(shard, &segments, &[], Some(flushed))?;
+    let bytes: u64 = segments.iter().map(|s| s.meta.bytes).sum();
+    shard.counters.flushed_bytes.fetch_add(bytes, Ordering::Relaxed);
     shard.change_view(|view| View {
         memtables: view.memtables.iter().filter(|m| !Arc::ptr_eq(m, memtable)).cloned().collect(),
         version: view.version.change(segments, &[]),
@@ -134,14 +136,19 @@ pub(crate) fn record(
     remove: &[u64],
     flushed: Option<Seqno>,
 ) -> Result<()> {
+    let mut manifest = shard.manifest.lock();
     let edit = Edit {
         flushed,
         next_segment: Some(shard.next_segment.load(Ordering::Relaxed)),
         latest_checkpoint: flushed.map(|f| f.0),
         add: add.iter().map(|s| s.meta.clone()).collect(),
         remove: remove.to_vec(),
+        // The log forgets what is flushed, so the manifest has to know the deletions in it.
+        add_tombstones: flushed.map_or_else(Vec::new, |f| unrecorded_tombstones(shard, manifest.state(), f)),
+        remove_tombstones: Vec::new(),
     };
-    let result = shard.manifest.lock().record(&edit);
+    let result = manifest.record(&edit);
+    drop(manifest);
     if let Err(error) = &result {
         if error.kind() == ErrorKind::Full {
             add.iter().for_each(|s| s.retire());
@@ -151,6 +158,14 @@ pub(crate) fn record(
         }
     }
     result
+}
+
+/// The tombstones in force up to batch `flushed` that the manifest does not have.
+fn unrecorded_tombstones(shard: &Shard, state: &State, flushed: Seqno) -> Vec<Tombstone> {
+    let known = |t: &Tombstone| state.tombstones.iter().any(|k| k.seqno == t.seqno);
+    let view = shard.view();
+    let tombstones = view.version.tombstones.iter().filter(|t| t.seqno <= flushed && !known(t));
+    tombstones.map(|t| Tombstone::clone(t)).collect()
 }
 
 /// Removes log files and checkpoints that the flush made superfluous. What stays by mistake goes at the next start.
@@ -186,6 +201,8 @@ pub(crate) struct SegmentFile {
     writer: Option<Writer>,
     file: Option<Box<dyn WriteFile>>,
     buffer: Vec<u8>,
+    written: u64,
+    rows: u64,
 }
 
 impl SegmentFile {
@@ -217,20 +234,43 @@ impl SegmentFile {
             .map_err(|e| Error::io(format_args!("create {}", path.display()), &e))?;
         let writer = Some(Writer::new(header, depth));
         let disk = Arc::clone(&shard.world.disk);
-        Ok(SegmentFile { disk, path, name, id, header, writer, file: Some(file), buffer: Vec::new() })
+        Ok(SegmentFile {
+            disk,
+            path,
+            name,
+            id,
+            header,
+            writer,
+            file: Some(file),
+            buffer: Vec::new(),
+            written: 0,
+            rows: 0,
+        })
     }
 
     /// Appends a run; runs come in (model, asset, time) order.
     pub(crate) fn push(&mut self, model: ModelId, asset: AssetId, run: &Run) -> Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
+        self.rows += run.rows() as u64;
         writer.push_run(model, asset, &run.times, &run.columns);
         self.buffer.append(&mut writer.take());
         if self.buffer.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
     }
 
+    /// Bytes so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Whether no row was appended.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
     fn write(&mut self) -> Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let result = file.write_all(&self.buffer);
+        self.written += self.buffer.len() as u64;
         self.buffer.clear();
         result.map_err(|e| Error::io(format_args!("write {}", self.path.display()), &e))
     }
@@ -280,6 +320,10 @@ pub(crate) fn open_segment(disk: &Arc<dyn Disk>, dir: &Path, meta: SegmentMeta) 
     let path = dir.join(&meta.file);
     let bytes = disk.map(&path).map_err(|e| listed_file_error(&path, &e))?;
     let reader = Reader::open(&path.display().to_string(), bytes)?;
+    if reader.summary().checksum != meta.checksum {
+        let what = format!("{}: sound, but not the file that the manifest lists", path.display());
+        return Err(Error::new(ErrorKind::Damaged, what));
+    }
     Ok(Segment::new(meta, reader, path, Arc::clone(disk)))
 }
 

@@ -12,7 +12,8 @@ use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 use wattline_format::latest as file;
 use wattline_model::{
-    AssetId, Batch, Kind, ModelId, PointId, Presence, Quality, Rows, Timestamp, Value, ValueRef, Values,
+    AssetId, Batch, Deletion, Kind, ModelId, PointId, Presence, Quality, Rows, TimeRange, Timestamp, Value,
+    ValueRef, Values,
 };
 
 /// The newest sample of a point of an asset.
@@ -105,6 +106,26 @@ impl LatestTable {
                 Rows::Some(rows) => {
                     rows.iter().enumerate().for_each(|(i, &row)| advance(i, row as usize));
                 }
+            }
+        }
+    }
+
+    /// Takes away the latest values that `deletion` means.
+    pub(crate) fn delete(&self, deletion: &Deletion) {
+        let Some(table) = self.models.read().get(&deletion.model).cloned() else { return };
+        let mut table = table.write();
+        let ModelTable { slots, columns, .. } = &mut *table;
+        let wanted: Option<Vec<u32>> = deletion
+            .assets
+            .as_ref()
+            .map(|assets| assets.iter().filter_map(|a| slots.get(a).copied()).collect());
+        for (point, column) in columns.iter_mut().enumerate() {
+            let Some(column) = column.as_mut().filter(|_| deletion.means_point(PointId(point as u32))) else {
+                continue;
+            };
+            match &wanted {
+                Some(slots) => slots.iter().for_each(|&slot| column.delete(slot as usize, deletion.range)),
+                None => (0..column.times.len()).for_each(|slot| column.delete(slot, deletion.range)),
             }
         }
     }
@@ -265,6 +286,14 @@ impl PointTable {
                 qualities.resize(slot + 1, Quality::GOOD);
             }
             qualities[slot] = quality.unwrap_or_default();
+        }
+    }
+
+    fn delete(&mut self, slot: usize, range: TimeRange) {
+        if let Some(time) = self.times.get_mut(slot)
+            && range.contains(Timestamp(*time))
+        {
+            *time = ABSENT;
         }
     }
 

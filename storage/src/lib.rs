@@ -12,6 +12,7 @@
 
 mod compact;
 mod error;
+mod expiry;
 mod flush;
 mod latest;
 mod log;
@@ -26,6 +27,7 @@ mod shard;
 mod snapshot;
 mod status;
 mod store;
+mod tombstone;
 mod version;
 
 pub use error::{Error, ErrorKind, Result};
@@ -33,7 +35,7 @@ pub use latest::{Latest, LatestColumn, LatestRows};
 pub use scan::{ScanBatch, ScanColumn, ScanRequest, ShardScan};
 pub use settings::{Driver, Settings};
 pub use snapshot::Snapshot;
-pub use status::{SegmentInfo, ShardStatus};
+pub use status::{PendingDeletion, SegmentInfo, ShardStatus};
 pub use store::Store;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use wattline_env::World;
 use wattline_format::latest as checkpoint;
-use wattline_format::log::{Reader, Step};
+use wattline_format::log::{Change, Reader, Step};
 use wattline_format::manifest::State;
 use wattline_model::{Batch, Seqno, ShardId};
 
@@ -20,7 +20,7 @@ use crate::memtable::{Memtable, MemtableWriter};
 use crate::settings::Settings;
 use crate::shard::writer::Writer;
 use crate::shard::{Parts, Shard, Signal};
-use crate::version::Version;
+use crate::version::{Fenced, Segment, Version};
 
 /// Makes a new, empty shard.
 pub(crate) fn create(world: &World, dir: &Path, state: State) -> Result<()> {
@@ -37,10 +37,8 @@ pub(crate) fn open(
 ) -> Result<(Arc<Shard>, Writer)> {
     let manifest = Manifest::open(Arc::clone(&world.disk), dir, settings.manifest_edit_bytes)?;
     let state = manifest.state().clone();
-    let mut segments = Vec::with_capacity(state.segments.len());
-    for meta in &state.segments {
-        segments.push(Arc::new(open_segment(&world.disk, dir, meta.clone())?));
-    }
+    let (segments, fenced) = open_segments(world, dir, &state)?;
+    let tombstones = state.tombstones.iter().cloned().map(Arc::new).collect();
     let logs = read_logs(world, dir, &state)?;
     let next = logs.next;
     let log = Log::create(Arc::clone(&world.disk), dir, state.store, state.shard, next, logs.files.clone())?;
@@ -56,7 +54,7 @@ pub(crate) fn open(
         partition_micros: state.partition_micros,
         log,
         manifest,
-        version: Version::new(segments),
+        version: Version::new(segments, fenced, tombstones),
         maintenance: Arc::clone(maintenance),
     };
     let shard = Arc::new(Shard::new(parts, Arc::clone(&memtable)));
@@ -72,6 +70,22 @@ pub(crate) fn open(
         ));
     }
     Ok((shard, writer))
+}
+
+/// Opens what the manifest lists. A file that is damaged or missing is fenced off: the rest serves on.
+fn open_segments(world: &World, dir: &Path, state: &State) -> Result<(Vec<Arc<Segment>>, Vec<Fenced>)> {
+    let (mut segments, mut fenced) = (Vec::with_capacity(state.segments.len()), Vec::new());
+    for meta in &state.segments {
+        match open_segment(&world.disk, dir, meta.clone()) {
+            Ok(segment) => segments.push(Arc::new(segment)),
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                tracing::error!(%error, "a segment is fenced off; queries that need it fail, the rest serves on");
+                fenced.push(Fenced { meta: meta.clone(), error });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((segments, fenced))
 }
 
 fn read_checkpoint(world: &World, dir: &Path, seqno: u64) -> Result<Vec<checkpoint::ModelLatest>> {
@@ -175,10 +189,14 @@ fn replay(world: &World, dir: &Path, files: &[LogFile], writer: &mut Writer, flu
         let bytes =
             world.disk.map(&path).map_err(|e| Error::io(format_args!("open {}", path.display()), &e))?;
         let mut reader = Reader::open(&path.display().to_string(), &bytes)?;
-        while let Step::Record { seqno, batch, .. } = reader.next()? {
-            if seqno > flushed {
-                check(&batch, &path, seqno)?;
-                writer.replay(seqno, batch);
+        while let Step::Record { seqno, change, .. } = reader.next()? {
+            match change {
+                _ if seqno <= flushed => {}
+                Change::Batch(batch) => {
+                    check(&batch, &path, seqno)?;
+                    writer.replay(seqno, batch);
+                }
+                Change::Deletion(deletion) => writer.replay_deletion(seqno, deletion),
             }
         }
         // One file held one memtable before the stop; keeping to that lets its flush give the file back.

@@ -109,6 +109,11 @@ fn extend_values(values: &mut Values, more: &Values) {
     }
 }
 
+/// Appends the values of `later`, whose listed rows come after those of `mine`, which are listed too.
+pub(crate) fn append_column(mine: &mut Column, later: &Column) {
+    extend_column(mine, 0, later, 0);
+}
+
 fn extend_column(mine: &mut Column, base: u32, later: &Column, later_rows: u32) {
     let dense = mine.rows == Rows::All
         && mine.values.len() as u32 == base
@@ -130,6 +135,31 @@ fn extend_column(mine: &mut Column, base: u32, later: &Column, later_rows: u32) 
         }
     }
     extend_values(&mut mine.values, &later.values);
+}
+
+/// The rows of `run` in which a column has a value.
+pub(crate) fn without_empty_rows(run: Run) -> Run {
+    if run.columns.iter().any(|c| c.rows == Rows::All && c.values.len() == run.rows()) {
+        return run;
+    }
+    let mut keep = vec![false; run.rows()];
+    run.columns.iter().for_each(|c| rows_of(c).for_each(|row| keep[row as usize] = true));
+    let mut place = 0;
+    let places: Vec<u32> = keep
+        .iter()
+        .map(|&k| {
+            place += u32::from(k);
+            place.wrapping_sub(1)
+        })
+        .collect();
+    let times: Vec<i64> = run.times.iter().zip(&keep).filter(|(_, k)| **k).map(|(&t, _)| t).collect();
+    let moved = |c: Column| {
+        let rows: Vec<u32> = rows_of(&c).map(|row| places[row as usize]).collect();
+        let rows = if rows.len() == times.len() { Rows::All } else { Rows::Some(rows) };
+        Column { rows, ..c }
+    };
+    let columns = run.columns.into_iter().map(moved).collect();
+    Run { columns, times }
 }
 
 /// Merges runs of one asset, oldest first, into one. Where two have a value for the same point and time, the one

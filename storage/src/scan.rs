@@ -3,18 +3,21 @@
 //! Owns: which sources a request needs, walking them asset by asset and partition by partition, laying the result
 //! out in batches. Does not own: merging two runs (`run`), pruning by anything but asset, time and point.
 //!
-//! Memory at any time: the runs of one asset in one partition, the output batch, and an index over the memtables.
+//! Memory at any time: a piece of the rows of one asset (about a million values), the output batch, and an index over
+//! the memtables.
 
 use std::sync::Arc;
 
 use wattline_model::{
-    AssetId, Column, Kind, ModelId, PointId, Presence, Quality, Rows, TimeRange, Timestamp, ValueRef, Values,
+    AssetId, Column, Kind, ModelId, PointId, Presence, Quality, Rows, Seqno, TimeRange, Timestamp, ValueRef,
+    Values,
 };
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::memtable::{AssetRows, SortedTable, TableView};
-use crate::run::{Run, merge, rows_of};
-use crate::segment::SegmentCursor;
+use crate::run::{Run, merge, without_empty_rows};
+use crate::segment::{SegmentCursor, pieces};
+use crate::tombstone::{ANY_TIME, Tombstones};
 use crate::version::{Version, partition_of};
 
 /// What to scan.
@@ -69,21 +72,31 @@ pub struct ShardScan {
     /// The asset in work.
     current: Option<AssetWork>,
     output: Output,
+    /// What the next call answers before all else.
+    refused: Option<Error>,
     failed: bool,
 }
 
-enum MemtableSource {
+struct MemtableSource {
+    rows: MemtableRows,
+    tombstones: Tombstones,
+}
+
+enum MemtableRows {
     /// For few assets: found one by one.
     Single(AssetRows),
     /// For many: sorted once, walked in order.
     Sorted(Box<SortedTable>, usize),
 }
 
-/// One asset, partition by partition.
+/// One asset, partition by partition, and those in pieces.
 struct AssetWork {
     asset: AssetId,
     /// Partitions to come with the numbers of the segments that hold rows, last first.
     partitions: Vec<(i64, Vec<usize>)>,
+    /// The segments of the partition in work, and its ranges to come, last first.
+    sources: Vec<usize>,
+    pieces: Vec<TimeRange>,
     memtable_runs: Vec<Run>,
     /// A merged run of which the rows from `.1` on are still to be given out.
     pending: Option<(Run, usize)>,
@@ -104,15 +117,22 @@ impl ShardScan {
         let mut points: Vec<PointId> = request.points.iter().map(|p| p.0).collect();
         points.sort_unstable();
         points.dedup();
+        // Whether a row stays that a deletion took some points from can only be told from all of its points.
+        let tombstones = Tombstones::of(&version.tombstones, request.model, Seqno::ZERO, ANY_TIME);
+        let points = (!(request.every_row && tombstones.name_points())).then_some(points);
         let few = assets.as_ref().is_some_and(|a| a.len() <= SINGLE_ASSETS_MAX);
-        let source = |table: &TableView| match few {
-            true => MemtableSource::Single(table.by_asset(Some(&points))),
-            false => MemtableSource::Sorted(Box::new(table.sorted(Some(&points))), 0),
+        let source = |table: &TableView| {
+            let rows = match few {
+                true => MemtableRows::Single(table.by_asset(points.as_deref())),
+                false => MemtableRows::Sorted(Box::new(table.sorted(points.as_deref())), 0),
+            };
+            let tombstones = Tombstones::of(&version.tombstones, request.model, table.first(), ANY_TIME);
+            MemtableSource { rows, tombstones }
         };
         let memtables = memtables.iter().map(source).collect();
         let segments = version
             .overlapping(request.range)
-            .map(|s| SegmentCursor::new(Arc::clone(s), request.model, Some(points.clone())))
+            .map(|s| SegmentCursor::new(Arc::clone(s), request.model, points.clone(), &version.tombstones))
             .collect();
         let wanted = assets.map(|mut assets| {
             assets.sort_unstable_by(|a, b| b.cmp(a));
@@ -121,18 +141,22 @@ impl ShardScan {
         });
         let output = Output::new(&request);
         ShardScan {
-            request,
             partition_micros,
             segments,
             memtables,
             wanted,
             current: None,
             output,
+            refused: version.fence(request.range),
+            request,
             failed: false,
         }
     }
 
     fn advance(&mut self) -> Result<Option<ScanBatch>> {
+        if let Some(error) = self.refused.take() {
+            return Err(error);
+        }
         loop {
             if let Some(work) = &mut self.current
                 && let Some((run, from)) = &mut work.pending
@@ -148,25 +172,19 @@ impl ShardScan {
                 }
                 continue;
             }
-            if self.next_partition()? || self.next_asset() {
+            if self.next_piece()? || self.next_partition() || self.next_asset() {
                 continue;
             }
             return Ok((self.output.rows() > 0).then(|| self.output.take(&self.request)));
         }
     }
 
-    /// Merges the next partition of the asset in work; `false` when it has none left.
-    fn next_partition(&mut self) -> Result<bool> {
+    /// Merges the next piece of the partition in work; `false` when it has none left.
+    fn next_piece(&mut self) -> Result<bool> {
         let Some(work) = &mut self.current else { return Ok(false) };
-        let Some((partition, sources)) = work.partitions.pop() else {
-            self.current = None;
-            return Ok(false);
-        };
-        let inside =
-            TimeRange::new(Timestamp(partition), Timestamp(partition.saturating_add(self.partition_micros)));
-        let range = inside.intersect(self.request.range);
-        let mut runs = Vec::with_capacity(sources.len() + work.memtable_runs.len());
-        for source in sources {
+        let Some(range) = work.pieces.pop() else { return Ok(false) };
+        let mut runs = Vec::with_capacity(work.sources.len() + work.memtable_runs.len());
+        for &source in &work.sources {
             runs.push(self.segments[source].read(work.asset, range)?);
         }
         for run in &mut work.memtable_runs {
@@ -188,6 +206,26 @@ impl ShardScan {
         }
         work.pending = (run.rows() > 0).then_some((run, 0));
         Ok(true)
+    }
+
+    /// Takes up the next partition of the asset in work; `false` when it has none left.
+    fn next_partition(&mut self) -> bool {
+        let Some(work) = &mut self.current else { return false };
+        for &source in &work.sources {
+            self.segments[source].pass(work.asset);
+        }
+        let Some((partition, sources)) = work.partitions.pop() else {
+            self.current = None;
+            return false;
+        };
+        let inside =
+            TimeRange::new(Timestamp(partition), Timestamp(partition.saturating_add(self.partition_micros)));
+        let range = inside.intersect(self.request.range);
+        let cursors = sources.iter().map(|&source| &self.segments[source]);
+        work.pieces = pieces(cursors, work.asset, range, self.request.points.len());
+        work.pieces.reverse();
+        work.sources = sources;
+        true
     }
 
     /// Takes up the next asset that may have rows; `false` when there is none.
@@ -228,7 +266,14 @@ impl ShardScan {
                 continue;
             }
             partitions.sort_unstable_by_key(|p| std::cmp::Reverse(p.0));
-            self.current = Some(AssetWork { asset, partitions, memtable_runs, pending: None });
+            self.current = Some(AssetWork {
+                asset,
+                partitions,
+                sources: Vec::new(),
+                pieces: Vec::new(),
+                memtable_runs,
+                pending: None,
+            });
             return true;
         }
     }
@@ -248,43 +293,18 @@ fn add_partitions(partitions: &mut Vec<(i64, Vec<usize>)>, runs: &[Run], partiti
     }
 }
 
-/// The rows of `run` in which a column has a value.
-fn without_empty_rows(run: Run) -> Run {
-    if run.columns.iter().any(|c| c.rows == Rows::All && c.values.len() == run.rows()) {
-        return run;
-    }
-    let mut keep = vec![false; run.rows()];
-    run.columns.iter().for_each(|c| rows_of(c).for_each(|row| keep[row as usize] = true));
-    let mut place = 0;
-    let places: Vec<u32> = keep
-        .iter()
-        .map(|&k| {
-            place += u32::from(k);
-            place.wrapping_sub(1)
-        })
-        .collect();
-    let times: Vec<i64> = run.times.iter().zip(&keep).filter(|(_, k)| **k).map(|(&t, _)| t).collect();
-    let moved = |c: Column| {
-        let rows: Vec<u32> = rows_of(&c).map(|row| places[row as usize]).collect();
-        let rows = if rows.len() == times.len() { Rows::All } else { Rows::Some(rows) };
-        Column { rows, ..c }
-    };
-    let columns = run.columns.into_iter().map(moved).collect();
-    Run { columns, times }
-}
-
 impl MemtableSource {
     fn peek(&self) -> Option<AssetId> {
-        match self {
-            MemtableSource::Single(_) => None,
-            MemtableSource::Sorted(table, next) => (*next < table.len()).then(|| table.asset(*next)),
+        match &self.rows {
+            MemtableRows::Single(_) => None,
+            MemtableRows::Sorted(table, next) => (*next < table.len()).then(|| table.asset(*next)),
         }
     }
 
     fn read(&mut self, asset: AssetId, range: TimeRange) -> Run {
-        match self {
-            MemtableSource::Single(rows) => rows.run(asset, range),
-            MemtableSource::Sorted(table, next) => {
+        let run = match &mut self.rows {
+            MemtableRows::Single(rows) => rows.run(asset, range),
+            MemtableRows::Sorted(table, next) => {
                 while *next < table.len() && table.asset(*next) < asset {
                     *next += 1;
                 }
@@ -294,7 +314,8 @@ impl MemtableSource {
                 *next += 1;
                 table.run(*next - 1, range)
             }
-        }
+        };
+        self.tombstones.erase(asset, run)
     }
 }
 

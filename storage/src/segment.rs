@@ -1,15 +1,18 @@
 //! Reading a segment: a cursor over the runs of one model, asset by asset.
 //!
-//! Owns: finding an asset's blocks, skipping blocks outside a range, cutting packed blocks to one asset. Does not
-//! own: decoding (`wattline_format::segment`), merging with other sources (`run`).
+//! Owns: finding an asset's blocks, skipping blocks outside a range, cutting packed blocks to one asset, leaving out
+//! what was deleted, and where long runs are best cut to be read in pieces. Does not own: decoding
+//! (`wattline_format::segment`), merging with other sources (`run`).
 
 use std::sync::Arc;
 
+use wattline_format::manifest::Tombstone;
 use wattline_format::segment::Chunk;
 use wattline_model::{AssetId, Column, ModelId, PointId, TimeRange, Timestamp};
 
 use crate::error::Result;
 use crate::run::{Run, slice_column};
+use crate::tombstone::Tombstones;
 use crate::version::Segment;
 
 /// Walks the runs of a model in asset order.
@@ -18,6 +21,7 @@ pub(crate) struct SegmentCursor {
     model: ModelId,
     /// Points to decode; all of a chunk where `None`.
     points: Option<Vec<PointId>>,
+    tombstones: Tombstones,
     chunk: usize,
     run: usize,
     /// The last block that several assets share: its neighbours will want it next.
@@ -31,13 +35,32 @@ struct SharedBlock {
     columns: Vec<Column>,
 }
 
+/// Values that are read at once of an asset, more or less: bounds memory whatever the history of one asset.
+const PIECE_VALUES: usize = 1 << 20;
+/// Rows that are read at once of an asset, at least and at most: a block, and a chunk.
+const PIECE_ROWS: (usize, usize) = (1_024, 65_536);
+
 impl SegmentCursor {
-    pub(crate) fn new(segment: Arc<Segment>, model: ModelId, points: Option<Vec<PointId>>) -> SegmentCursor {
-        SegmentCursor { segment, model, points, chunk: 0, run: 0, shared: None }
+    /// A cursor before the first run of `model`. Of the tombstones, those count that the segment does not reflect.
+    pub(crate) fn new(
+        segment: Arc<Segment>,
+        model: ModelId,
+        points: Option<Vec<PointId>>,
+        tombstones: &[Arc<Tombstone>],
+    ) -> SegmentCursor {
+        let range = (segment.meta.first_time, segment.meta.last_time);
+        let tombstones = Tombstones::of(tombstones, model, segment.meta.last_seqno, range);
+        SegmentCursor { segment, model, points, tombstones, chunk: 0, run: 0, shared: None }
     }
 
     pub(crate) fn partition(&self) -> i64 {
         self.segment.meta.partition
+    }
+
+    /// Points of the model in the widest chunk.
+    pub(crate) fn points_max(&self) -> usize {
+        let reader = &self.segment.reader;
+        reader.chunks(self.model).iter().map(|chunk| reader.points(chunk).len()).max().unwrap_or(0)
     }
 
     /// The asset of the next run.
@@ -58,20 +81,61 @@ impl SegmentCursor {
         }
     }
 
-    /// Reads the rows of `asset`, which must be the one at the cursor, in `range`, and goes past them.
+    /// Reads the rows of `asset`, which must be the one at the cursor, in `range`. Ranges come in ascending order;
+    /// [`pass`](Self::pass) ends the asset.
     pub(crate) fn read(&mut self, asset: AssetId, range: TimeRange) -> Result<Run> {
         let segment = Arc::clone(&self.segment);
+        let whole = self.read_runs(&segment, asset, range).inspect_err(|error| segment.note_damage(error))?;
+        Ok(self.tombstones.erase(asset, whole))
+    }
+
+    fn read_runs(&mut self, segment: &Segment, asset: AssetId, range: TimeRange) -> Result<Run> {
         let chunks = segment.reader.chunks(self.model);
         let mut whole = Run::default();
         while self.peek() == Some(asset) {
             let chunk = &chunks[self.chunk];
             self.read_run(chunk, range, &mut whole)?;
-            self.run += 1;
-            if self.run == chunk.runs.len() {
-                (self.chunk, self.run) = (self.chunk + 1, 0);
+            let last = last_block_of(chunk, self.run).map(|b| b.last_time);
+            if last.is_some_and(|last| last >= range.end.0) {
+                break; // A later range may want the rest of this run.
             }
+            self.step(chunk);
         }
         Ok(whole)
+    }
+
+    /// Goes past `asset`.
+    pub(crate) fn pass(&mut self, asset: AssetId) {
+        let segment = Arc::clone(&self.segment);
+        let chunks = segment.reader.chunks(self.model);
+        while self.peek() == Some(asset) {
+            self.step(&chunks[self.chunk]);
+        }
+    }
+
+    fn step(&mut self, chunk: &Chunk) {
+        self.run += 1;
+        if self.run == chunk.runs.len() {
+            (self.chunk, self.run) = (self.chunk + 1, 0);
+        }
+    }
+
+    /// Blocks of `asset`, which is at the cursor: the time each ends and its rows.
+    fn stretches(&self, asset: AssetId, range: TimeRange, out: &mut Vec<(i64, usize)>) {
+        let chunks = self.segment.reader.chunks(self.model);
+        let (mut at, mut run) = (self.chunk, self.run);
+        while let Some(chunk) = chunks.get(at)
+            && let Some(found) = chunk.runs.get(run).filter(|r| r.asset == asset)
+        {
+            let begin = chunk.blocks.partition_point(|b| b.first_row + b.rows <= found.first_row);
+            let blocks =
+                chunk.blocks[begin..].iter().take_while(|b| b.first_row < found.first_row + found.rows);
+            let inside =
+                blocks.filter(|b| range.overlaps_closed(Timestamp(b.first_time), Timestamp(b.last_time)));
+            out.extend(inside.map(|b| (b.last_time, b.rows.min(found.rows) as usize)));
+            // Only the last run of a chunk can go on in the next one.
+            (at, run) = (at + 1, 0);
+        }
     }
 
     /// Appends the rows of the run at the cursor that lie in `range`.
@@ -128,9 +192,62 @@ impl SegmentCursor {
     }
 }
 
+/// The block with the last rows of run `run`.
+fn last_block_of(chunk: &Chunk, run: usize) -> Option<&wattline_format::segment::BlockRows> {
+    let run = chunk.runs.get(run)?;
+    let end = run.first_row + run.rows;
+    let after = chunk.blocks.partition_point(|b| b.first_row < end);
+    chunk.blocks.get(after.checked_sub(1)?)
+}
+
+/// `range` in pieces of ascending time, such that in each the cursors have a bounded number of rows of `asset`. Those
+/// of the cursors that are not at `asset` do not count.
+pub(crate) fn pieces<'a>(
+    cursors: impl Iterator<Item = &'a SegmentCursor>,
+    asset: AssetId,
+    range: TimeRange,
+    points: usize,
+) -> Vec<TimeRange> {
+    let mut stretches: Vec<(i64, usize)> = Vec::new();
+    cursors.for_each(|cursor| cursor.stretches(asset, range, &mut stretches));
+    let rows_max = (PIECE_VALUES / points.max(1)).clamp(PIECE_ROWS.0, PIECE_ROWS.1);
+    cut_up(stretches, range, rows_max)
+}
+
+/// Cuts `range` where stretches end, as soon as there are `rows_max` rows before the cut.
+fn cut_up(mut stretches: Vec<(i64, usize)>, range: TimeRange, rows_max: usize) -> Vec<TimeRange> {
+    stretches.sort_unstable();
+    let (mut pieces, mut start, mut rows) = (Vec::new(), range.start, 0);
+    for (last, more) in stretches {
+        rows += more;
+        let end = Timestamp(last.saturating_add(1));
+        if rows >= rows_max && end > start && end < range.end {
+            pieces.push(TimeRange::new(start, end));
+            (start, rows) = (end, 0);
+        }
+    }
+    pieces.push(TimeRange::new(start, range.end));
+    pieces
+}
+
 /// The rows of `run` inside `range`.
 fn cut(run: &Run, range: TimeRange) -> Run {
     let from = run.times.partition_point(|&t| t < range.start.0);
     let to = run.times.partition_point(|&t| t < range.end.0);
     if from < to { run.slice(from, to) } else { Run::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_run_is_cut_where_blocks_end() {
+        let range = TimeRange::new(Timestamp(0), Timestamp(100));
+        let blocks = vec![(9, 10), (19, 10), (29, 10), (15, 4), (250, 10)];
+        let pieces: Vec<(i64, i64)> =
+            cut_up(blocks, range, 20).into_iter().map(|p| (p.start.0, p.end.0)).collect();
+        assert_eq!(pieces, [(0, 20), (20, 100)]);
+        assert_eq!(cut_up(Vec::new(), range, 20), [range]);
+    }
 }

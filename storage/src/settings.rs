@@ -32,6 +32,8 @@ pub struct Settings {
     pub group_bytes: usize,
     /// How many segments of one level and partition are merged into one of the next level.
     pub merge_fanout: usize,
+    /// Bytes a second that a merge writes at most; `None`: as fast as it can while it gives way to writes.
+    pub merge_bytes_per_second: Option<u64>,
     /// Bytes of edits after which the manifest is written anew, unless its state alone is larger: keeps opening fast.
     pub manifest_edit_bytes: u64,
     /// Who runs the shards.
@@ -48,6 +50,7 @@ impl Default for Settings {
             queue_bytes: 32 << 20,
             group_bytes: 4 << 20,
             merge_fanout: 4,
+            merge_bytes_per_second: None,
             manifest_edit_bytes: 256 << 10,
             driver: Driver::Threads,
         }

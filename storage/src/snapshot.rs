@@ -42,6 +42,9 @@ impl Snapshot {
         let count = wattline_model::ShardCount::new(self.shards.len() as u32).expect("a store has shards");
         let mut scans = Vec::with_capacity(self.shards.len());
         for shard in self.shards.iter() {
+            let version = &shard.view.version;
+            let range = version.expiry.kept(request.model, request.range);
+            let request = ScanRequest { range, ..request.clone() };
             let assets: Option<Vec<AssetId>> = request
                 .assets
                 .as_ref()
@@ -50,17 +53,11 @@ impl Snapshot {
                 continue;
             }
             let tables = shard.tables_of(request.model);
-            let version = &shard.view.version;
-            if tables.is_empty() && version.overlapping(request.range).next().is_none() {
+            let nothing = tables.is_empty() && version.overlapping(request.range).next().is_none();
+            if nothing && version.fence(request.range).is_none() {
                 continue;
             }
-            scans.push(ShardScan::new(
-                request.clone(),
-                assets,
-                version,
-                &tables,
-                shard.shard.partition_micros,
-            ));
+            scans.push(ShardScan::new(request, assets, version, &tables, shard.shard.partition_micros));
         }
         scans
     }

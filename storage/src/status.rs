@@ -1,6 +1,6 @@
 //! What the store tells about itself: rows of `system.shards` and `system.segments`, and metrics.
 
-use wattline_model::{Seqno, ShardId, Timestamp};
+use wattline_model::{Deletion, Seqno, ShardId, Timestamp};
 
 /// The state of one shard.
 #[derive(Clone, Debug)]
@@ -41,8 +41,29 @@ pub struct ShardStatus {
     pub flushes: u64,
     /// Merges of segments since the store was opened.
     pub compactions: u64,
+    /// Bytes of segments that flushes wrote since the store was opened.
+    pub flushed_bytes: u64,
+    /// Bytes of segments that merges wrote since the store was opened.
+    pub merged_bytes: u64,
+    /// Segments that are damaged or missing.
+    pub damaged: u64,
+    /// Deletions that some segment does not reflect yet; nobody sees what they mean.
+    pub tombstones: u64,
     /// Why the shard takes no more writes, where it does not.
     pub failed: Option<String>,
+}
+
+/// A deletion that is in force and not yet carried out on disk.
+#[derive(Clone, Debug)]
+pub struct PendingDeletion {
+    /// The shard it is in.
+    pub shard: ShardId,
+    /// Its sequence number in the log of the shard.
+    pub seqno: Seqno,
+    /// What it deletes.
+    pub deletion: Deletion,
+    /// Segments that still hold samples it means, memtables not counted.
+    pub segments: u64,
 }
 
 /// One segment.
@@ -76,4 +97,6 @@ pub struct SegmentInfo {
     pub last_seqno: Seqno,
     /// The file's name within the shard's folder.
     pub file: String,
+    /// What is wrong with the file, where something is.
+    pub damage: Option<String>,
 }

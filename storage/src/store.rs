@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use wattline_env::World;
-use wattline_format::manifest::State;
-use wattline_model::{AssetId, Batch, Kind, ModelId, PointId, Seqno, ShardCount, ShardId};
+use wattline_format::manifest::{State, Tombstone};
+use wattline_model::{
+    AssetId, Batch, Deletion, Kind, ModelId, PointId, Seqno, ShardCount, ShardId, Timestamp,
+};
 
-use crate::compact::compact_once;
+use crate::compact::{compact_once, pending_segments};
 use crate::error::{Error, ErrorKind, Result};
+use crate::expiry::Expiry;
 use crate::flush::flush_oldest;
 use crate::latest::{Latest, LatestRows};
 use crate::manifest::{Manifest, is_manifest};
@@ -23,9 +26,9 @@ use crate::scan::{ScanRequest, ShardScan};
 use crate::settings::{Driver, Settings};
 use crate::shard::completion::Completion;
 use crate::shard::writer::Writer;
-use crate::shard::{Shard, Signal, passes};
+use crate::shard::{Shard, Signal, View, passes};
 use crate::snapshot::Snapshot;
-use crate::status::ShardStatus;
+use crate::status::{PendingDeletion, ShardStatus};
 
 /// How long maintenance waits before it tries again what a full disk refused.
 const RETRY: Duration = Duration::from_millis(500);
@@ -166,6 +169,58 @@ impl Store {
         completion.await
     }
 
+    /// Deletes samples: when this returns, nobody sees them any more, now and after a restart, and what is written
+    /// from then on is not touched. The room they take on disk comes back as segments are merged; see
+    /// [`pending_deletions`](Self::pending_deletions).
+    ///
+    /// # Errors
+    /// `Input`: the deletion is not well-formed. `Busy`: too many deletions are still being carried out. `Full`,
+    /// `Io`, `Closed` as for [`write`](Self::write). After an error some shards may have deleted their part.
+    pub async fn delete(&self, deletion: &Deletion) -> Result<()> {
+        let completion = self.inner.send_deletion(deletion)?;
+        self.inner.commit_inline()?;
+        completion.await
+    }
+
+    /// [`delete`](Self::delete) for threads without a runtime.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub fn delete_blocking(&self, deletion: &Deletion) -> Result<()> {
+        let completion = self.inner.send_deletion(deletion)?;
+        self.inner.commit_inline()?;
+        completion.wait()
+    }
+
+    /// The deletions of history that are in force and not carried out on disk yet, by shard and sequence number.
+    pub fn pending_deletions(&self) -> Vec<PendingDeletion> {
+        let of_shard = |shard: &Arc<Shard>| {
+            let version = shard.view().version.clone();
+            let pending = |t: &Arc<Tombstone>| PendingDeletion {
+                shard: shard.id,
+                seqno: t.seqno,
+                deletion: t.deletion.clone(),
+                segments: pending_segments(t, &version),
+            };
+            version.tombstones.iter().map(pending).collect::<Vec<_>>()
+        };
+        self.inner.shards.iter().flat_map(of_shard).collect()
+    }
+
+    /// Says from when on rows of each model are kept; models that are not named are kept for ever. It replaces what
+    /// was said before, and is forgotten when the store closes. Only whole time partitions expire: nobody sees them
+    /// any more from now on, and their room is given back in the background.
+    pub fn expire(&self, keep_from: &[(ModelId, Timestamp)]) -> Result<()> {
+        for shard in &self.inner.shards {
+            let expiry = Arc::new(Expiry::new(shard.partition_micros, keep_from));
+            shard.change_view(|view| View {
+                memtables: view.memtables.clone(),
+                version: view.version.with_expiry(expiry),
+            });
+        }
+        self.inner.maintain_inline()
+    }
+
     /// This moment, for reading.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(&self.inner.shards)
@@ -248,6 +303,21 @@ impl Inner {
         self.shards
             .get(batch.shard.0 as usize)
             .ok_or_else(|| Error::new(ErrorKind::Input, format!("there is no {}", batch.shard)))
+    }
+
+    fn send_deletion(&self, deletion: &Deletion) -> Result<Completion> {
+        deletion.check().map_err(|e| Error::new(ErrorKind::Input, format!("deletion: {e}")))?;
+        let completion = Completion::new();
+        for shard in &self.shards {
+            let mine = |a: &AssetId| self.count.shard_of(*a) == shard.id;
+            let assets: Option<Vec<AssetId>> =
+                deletion.assets.as_ref().map(|list| list.iter().copied().filter(mine).collect());
+            if deletion.range.is_empty() || assets.as_ref().is_some_and(Vec::is_empty) {
+                continue;
+            }
+            shard.queue.delete(Deletion { assets, ..deletion.clone() }, completion.part())?;
+        }
+        Ok(completion)
     }
 
     fn start_threads(&mut self, writers: Vec<Writer>) -> Result<()> {
@@ -389,6 +459,7 @@ fn create_or_count(dir: &Path, settings: &Settings, world: &World) -> Result<Sha
             next_segment: 1,
             latest_checkpoint: None,
             segments: Vec::new(),
+            tombstones: Vec::new(),
         };
         let dir: PathBuf = recover::shard_dir(dir, shard);
         clear(world, &dir)?;

@@ -1,18 +1,21 @@
 //! Versions: which segments a shard consists of. Immutable; a change makes a new one.
 //!
-//! Owns: the list of open segments in the order that decides duplicates, and the life of a segment's file: it is
-//! removed when the last version that holds it is dropped after a merge replaced it. Does not own: deciding on
-//! changes (`compact`), recording them (`manifest`).
+//! Owns: the list of open segments in the order that decides duplicates, those that are fenced off, the tombstones
+//! that some of them do not reflect, and the life of a segment's file: it is removed when the last version that
+//! holds it is dropped after a merge replaced it. Does not own: deciding on changes (`compact`), recording them
+//! (`manifest`).
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use wattline_env::Disk;
-use wattline_format::manifest::SegmentMeta;
+use wattline_format::manifest::{SegmentMeta, Tombstone};
 use wattline_format::segment::Reader;
-use wattline_model::{ShardId, TimeRange, Timestamp};
+use wattline_model::{Seqno, ShardId, TimeRange, Timestamp};
 
+use crate::error::{Error, ErrorKind};
+use crate::expiry::Expiry;
 use crate::status::SegmentInfo;
 
 /// An open segment. Its file goes when the last holder of a retired one lets go.
@@ -22,11 +25,32 @@ pub(crate) struct Segment {
     pub(crate) path: PathBuf,
     disk: Arc<dyn Disk>,
     retired: AtomicBool,
+    damage: OnceLock<Error>,
+}
+
+/// A segment that the manifest lists and that cannot be opened: it is not what was written, or not there.
+#[derive(Clone)]
+pub(crate) struct Fenced {
+    pub(crate) meta: SegmentMeta,
+    pub(crate) error: Error,
 }
 
 impl Segment {
     pub(crate) fn new(meta: SegmentMeta, reader: Reader, path: PathBuf, disk: Arc<dyn Disk>) -> Segment {
-        Segment { meta, reader, path, disk, retired: AtomicBool::new(false) }
+        Segment { meta, reader, path, disk, retired: AtomicBool::new(false), damage: OnceLock::new() }
+    }
+
+    /// Takes note of damage that was found while reading: the sound blocks are still read, but the file is not
+    /// merged any more.
+    pub(crate) fn note_damage(&self, error: &Error) {
+        if error.kind() == ErrorKind::Damaged && self.damage.set(error.clone()).is_ok() {
+            tracing::error!(%error, "a segment is damaged; what is sound in it is still served");
+        }
+    }
+
+    /// The damage that was found first.
+    pub(crate) fn damage(&self) -> Option<&Error> {
+        self.damage.get()
     }
 
     /// Marks the file for removal: the manifest no longer lists it.
@@ -50,19 +74,57 @@ impl Drop for Segment {
 #[derive(Clone, Default)]
 pub(crate) struct Version {
     pub(crate) segments: Vec<Arc<Segment>>,
+    /// Segments that could not be opened.
+    pub(crate) fenced: Arc<Vec<Fenced>>,
+    /// Deletions by sequence number that some memtable or segment does not reflect.
+    pub(crate) tombstones: Vec<Arc<Tombstone>>,
+    /// From when on rows are kept.
+    pub(crate) expiry: Arc<Expiry>,
 }
 
 impl Version {
-    pub(crate) fn new(mut segments: Vec<Arc<Segment>>) -> Version {
-        segments.sort_by_key(|s| (s.meta.partition, s.meta.first_seqno, s.meta.id));
-        Version { segments }
+    pub(crate) fn new(
+        segments: Vec<Arc<Segment>>,
+        fenced: Vec<Fenced>,
+        tombstones: Vec<Arc<Tombstone>>,
+    ) -> Version {
+        Version { segments: sorted(segments), fenced: Arc::new(fenced), tombstones, expiry: Arc::default() }
     }
 
     /// The version with `add` and without the segments numbered `remove`.
     #[must_use]
     pub(crate) fn change(&self, add: Vec<Arc<Segment>>, remove: &[u64]) -> Version {
         let kept = self.segments.iter().filter(|s| !remove.contains(&s.meta.id)).cloned();
-        Version::new(kept.chain(add).collect())
+        Version { segments: sorted(kept.chain(add).collect()), ..self.clone() }
+    }
+
+    /// The version with one more tombstone.
+    #[must_use]
+    pub(crate) fn with_tombstone(&self, tombstone: Arc<Tombstone>) -> Version {
+        let mut tombstones = self.tombstones.clone();
+        tombstones.push(tombstone);
+        Version { tombstones, ..self.clone() }
+    }
+
+    /// The version without the tombstones numbered `done`.
+    #[must_use]
+    pub(crate) fn without_tombstones(&self, done: &[Seqno]) -> Version {
+        let tombstones = self.tombstones.iter().filter(|t| !done.contains(&t.seqno)).cloned();
+        Version { tombstones: tombstones.collect(), ..self.clone() }
+    }
+
+    /// The version that keeps rows as `expiry` says.
+    #[must_use]
+    pub(crate) fn with_expiry(&self, expiry: Arc<Expiry>) -> Version {
+        Version { expiry, ..self.clone() }
+    }
+
+    /// The error of the first fenced segment that may hold samples of `range`: without it nobody knows the answer.
+    pub(crate) fn fence(&self, range: TimeRange) -> Option<Error> {
+        let mut fenced = self.fenced.iter();
+        let overlaps =
+            |m: &SegmentMeta| range.overlaps_closed(Timestamp(m.first_time), Timestamp(m.last_time));
+        fenced.find(|f| overlaps(&f.meta)).map(|f| f.error.clone())
     }
 
     /// The segments that may hold samples of `range`.
@@ -72,29 +134,42 @@ impl Version {
             .filter(move |s| range.overlaps_closed(Timestamp(s.meta.first_time), Timestamp(s.meta.last_time)))
     }
 
+    /// How many segments are damaged or missing, as far as is known.
+    pub(crate) fn damaged(&self) -> usize {
+        self.fenced.len() + self.segments.iter().filter(|s| s.damage().is_some()).count()
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.segments.iter().map(|s| s.meta.bytes).sum()
     }
 
     pub(crate) fn infos(&self, shard: ShardId, partition_micros: i64) -> Vec<SegmentInfo> {
-        let info = |s: &Arc<Segment>| SegmentInfo {
+        let info = |m: &SegmentMeta, damage: Option<&Error>| SegmentInfo {
             shard,
-            id: s.meta.id,
-            level: s.meta.level,
-            partition_start: Timestamp(s.meta.partition),
-            partition_end: Timestamp(s.meta.partition.saturating_add(partition_micros)),
-            models: s.meta.models,
-            rows: s.meta.rows,
-            samples: s.meta.samples,
-            bytes: s.meta.bytes,
-            first_time: Timestamp(s.meta.first_time),
-            last_time: Timestamp(s.meta.last_time),
-            first_seqno: s.meta.first_seqno,
-            last_seqno: s.meta.last_seqno,
-            file: s.meta.file.clone(),
+            id: m.id,
+            level: m.level,
+            partition_start: Timestamp(m.partition),
+            partition_end: Timestamp(m.partition.saturating_add(partition_micros)),
+            models: m.models,
+            rows: m.rows,
+            samples: m.samples,
+            bytes: m.bytes,
+            first_time: Timestamp(m.first_time),
+            last_time: Timestamp(m.last_time),
+            first_seqno: m.first_seqno,
+            last_seqno: m.last_seqno,
+            file: m.file.clone(),
+            damage: damage.map(ToString::to_string),
         };
-        self.segments.iter().map(info).collect()
+        let open = self.segments.iter().map(|s| info(&s.meta, s.damage()));
+        open.chain(self.fenced.iter().map(|f| info(&f.meta, Some(&f.error)))).collect()
     }
+}
+
+/// By partition, then by age.
+fn sorted(mut segments: Vec<Arc<Segment>>) -> Vec<Arc<Segment>> {
+    segments.sort_by_key(|s| (s.meta.partition, s.meta.first_seqno, s.meta.id));
+    segments
 }
 
 /// The start of the partition `time` belongs to.

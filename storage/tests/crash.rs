@@ -8,20 +8,22 @@ use std::collections::BTreeMap;
 
 use wattline_env::Chance;
 use wattline_env::sim::{FaultPlan, NameOrder, OperationKind, SimChance, SimDisk, below};
-use wattline_model::ShardCount;
+use wattline_model::{Deletion, DeletionTarget, ShardCount, TimeRange};
 use wattline_storage::{Driver, Store};
 
-use crate::support::{Oracle, Row, Rows, check_latest, for_seeds, open, read, small, write};
+use crate::support::{Oracle, Row, Rows, for_seeds, open, read, small, some_deletion, write};
 
 /// One step of the script.
 #[derive(Clone, Debug)]
 enum Step {
     Write(Vec<Row>),
+    /// Deletes history, and where all of time is meant, latest values too.
+    Delete(Deletion),
     Flush,
     Reopen,
 }
 
-/// Some dozen writes with flushes and orderly restarts between them.
+/// Some dozen writes with deletions, flushes and orderly restarts between them.
 fn script(seed: u64, writes: usize) -> Vec<Step> {
     let mut rows = Rows::new(seed);
     let mut steps = Vec::new();
@@ -30,6 +32,7 @@ fn script(seed: u64, writes: usize) -> Vec<Step> {
         match i % 16 {
             7 => steps.push(Step::Flush),
             12 => steps.push(Step::Reopen),
+            3 | 10 | 15 => steps.push(Step::Delete(some_deletion(&rows, DeletionTarget::History))),
             _ => {}
         }
     }
@@ -62,10 +65,18 @@ fn run(disk: &SimDisk, steps: &[Step], driver: Driver) -> Outcome {
                 assert!(!crashed, "a write was acknowledged after the power had failed");
                 outcome.oracle.acknowledge(rows);
             }
+            (Ok(()), Step::Delete(deletion)) => {
+                let means_nothing =
+                    deletion.range.is_empty() || deletion.assets.as_ref().is_some_and(Vec::is_empty);
+                assert!(!crashed || means_nothing, "a deletion was acknowledged after the power had failed");
+                outcome.oracle.acknowledge_deletion(deletion, deletion.range == TimeRange::ALL);
+            }
             (Ok(()), _) => {}
             (Err(error), step) => {
-                if let Step::Write(rows) = step {
-                    outcome.oracle.doubt(shards, rows);
+                match step {
+                    Step::Write(rows) => outcome.oracle.doubt(shards, rows),
+                    Step::Delete(deletion) => outcome.oracle.doubt_deletion(shards, deletion),
+                    _ => {}
                 }
                 assert!(disk.has_crashed(), "{step:?} failed without a crash: {error}");
                 outcome.error = Some(error.to_string());
@@ -91,6 +102,14 @@ fn step_once(
     };
     match step {
         Step::Write(rows) => write(open_store, rows),
+        Step::Delete(deletion) => {
+            open_store.delete_blocking(deletion)?;
+            if deletion.range == TimeRange::ALL {
+                let latest = Deletion { target: DeletionTarget::Latest, ..deletion.clone() };
+                open_store.delete_blocking(&latest)?;
+            }
+            Ok(())
+        }
         Step::Flush => open_store.flush(),
         Step::Reopen => {
             open_store.close()?;
@@ -107,7 +126,7 @@ fn recover(disk: &SimDisk, oracle: &Oracle, what: &str) -> Store {
         open(disk, Driver::Inline).unwrap_or_else(|error| panic!("{what}: the store does not open: {error}"));
     let found = read(&store).unwrap_or_else(|error| panic!("{what}: the store cannot be read: {error}"));
     oracle.check(&found).unwrap_or_else(|error| panic!("{what}: {error}"));
-    check_latest(&store, &found);
+    oracle.check_latest(&store, &found);
     store
 }
 

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use wattline_env::sim::{FaultPlan, OperationKind, SimChance, SimDisk};
-use wattline_model::{AssetId, ShardId};
+use wattline_model::{AssetId, ShardId, TimeRange, Timestamp};
 use wattline_storage::{Driver, ErrorKind, Store};
 
-use crate::support::{Key, Oracle, Row, Rows, Sample, check_latest, for_seeds, open, read, write};
+use crate::support::{
+    HOUR, Key, Oracle, Row, Rows, START, Sample, check_latest, for_seeds, open, read, write,
+};
 
 fn store() -> (SimDisk, Store) {
     let disk = SimDisk::new();
@@ -284,6 +286,74 @@ fn promise_8_a_turned_bit_is_named_and_never_served() {
 }
 
 #[test]
+fn promise_8_a_damaged_segment_is_fenced_and_the_rest_serves_on() {
+    for_seeds("promise_8_a_damaged_segment", 12, |seed| {
+        let (disk, store) = store();
+        let mut rows = Rows::new(seed);
+        let mut oracle = Oracle::default();
+        // Some hours of the first days, then a day far from them.
+        for _ in 0..30 {
+            let some = rows.some(60);
+            write(&store, &some).unwrap();
+            oracle.acknowledge(&some);
+        }
+        store.flush().unwrap();
+        let far = START + 100 * 24 * HOUR;
+        let mut later = rows.some(60);
+        later.iter_mut().for_each(|row| row.time += 100 * 24 * HOUR);
+        write(&store, &later).unwrap();
+        oracle.acknowledge(&later);
+        store.close().unwrap();
+        drop(store);
+
+        let segments: Vec<PathBuf> = disk.files().into_iter().filter(|p| is_named(p, "segment-")).collect();
+        let path = &segments[rows.below(segments.len() as u64) as usize];
+        let bytes = wattline_env::Disk::len(&disk, path).unwrap();
+        if rows.below(2) == 0 {
+            // The footer: the file cannot be opened.
+            disk.flip_bit(path, bytes - 1 - rows.below(70), 3).unwrap();
+        } else {
+            wattline_env::Disk::remove(&disk, path).unwrap();
+        }
+        let store = open(&disk, Driver::Inline).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let damaged: Vec<_> =
+            store.snapshot().segments().into_iter().filter(|s| s.damage.is_some()).collect();
+        assert_eq!(damaged.len(), 1, "the status tells");
+        assert_eq!(damaged[0].file, name);
+        assert_eq!(store.status().iter().map(|s| s.damaged).sum::<u64>(), 1);
+
+        // What needs it fails and says why, what does not is served, and writing goes on.
+        let error = read(&store).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+        let sound = TimeRange::new(Timestamp(far - 10 * 24 * HOUR), Timestamp(far + 10 * 24 * HOUR));
+        assert!(damaged[0].partition_end <= sound.start);
+        let found: usize = (1..=crate::support::MODELS)
+            .flat_map(|model| {
+                let request = crate::support::everything(wattline_model::ModelId(model));
+                store.scan(&wattline_storage::ScanRequest { range: sound, ..request })
+            })
+            .flatten()
+            .map(|batch| batch.unwrap().times.len())
+            .sum();
+        let distinct: std::collections::BTreeSet<(u32, i64)> =
+            later.iter().map(|row| (row.asset, row.time)).collect();
+        assert_eq!(found, distinct.len());
+        for _ in 0..20 {
+            write(&store, &rows.some(60)).unwrap();
+        }
+        store.flush().unwrap();
+        store.compact().unwrap();
+        let after: Vec<_> = store.snapshot().segments().into_iter().filter(|s| s.damage.is_some()).collect();
+        assert_eq!(after.len(), 1, "it is neither merged nor forgotten");
+        assert_eq!(after[0].file, name);
+        drop(store);
+        assert_eq!(open(&disk, Driver::Inline).unwrap().status().iter().map(|s| s.damaged).sum::<u64>(), 1);
+    });
+}
+
+#[test]
 fn promise_8_a_missing_file_is_named_and_nothing_is_begun_anew() {
     let (disk, store) = store();
     let mut rows = Rows::new(4);
@@ -310,6 +380,9 @@ fn promise_8_a_missing_file_is_named_and_nothing_is_begun_anew() {
                 let folder = path.parent().unwrap().to_str().unwrap();
                 let named = if is_named(path, "manifest-") { "manifest" } else { folder };
                 assert!(error.to_string().contains(named), "without {}: {error}", path.display());
+                if is_named(path, "segment-") {
+                    continue; // The store works on without it, and so changes its files.
+                }
                 let lost = left.iter().filter(|p| !image.files().contains(p) && !is_named(p, "manifest-"));
                 assert_eq!(
                     lost.collect::<Vec<_>>(),

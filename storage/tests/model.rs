@@ -1,17 +1,18 @@
 //! Random operations on the engine and on a map, which must agree.
 //!
-//! The map is the whole specification: a sample's (asset, point, time) is unique and the later write wins. Scans ask
+//! The map is the whole specification: a sample's (asset, point, time) is unique, the later write wins, and a deletion
+//! takes away what it means of what is there. Scans ask
 //! for random assets, points and ranges; snapshots taken along the way must still say the same much later.
 
 use std::collections::BTreeMap;
 
 use wattline_env::sim::SimDisk;
-use wattline_model::{AssetId, Kind, ModelId, PointId, TimeRange, Timestamp};
+use wattline_model::{AssetId, DeletionTarget, Kind, ModelId, PointId, TimeRange, Timestamp};
 use wattline_storage::{Driver, ScanRequest, Snapshot, Store};
 
 use crate::support::{
-    ASSETS, Bits, History, MODELS, POINTS, Rows, START, Sample, cells, check_latest, for_seeds, kind_of,
-    model_of, open, read, write,
+    ASSETS, Bits, History, Key, MODELS, Newest, POINTS, Rows, START, Sample, cells, check_newest,
+    delete_from, for_seeds, kind_of, model_of, open, read, some_deletion, write,
 };
 
 /// Rows of a scan: (asset, time) and, of the points asked for, those with a sample.
@@ -113,10 +114,11 @@ fn run(seed: u64, operations: u64) -> SimDisk {
     let disk = SimDisk::new();
     let mut rows = Rows::new(seed);
     let mut history = History::new();
+    let mut latest = Newest::new();
     let mut held: Vec<(Snapshot, History)> = Vec::new();
     let mut store: Store = open(&disk, Driver::Inline).unwrap();
     for operation in 0..operations {
-        match rows.below(20) {
+        match rows.below(22) {
             0..=10 => {
                 let size = [1, 4, 30, 200][rows.below(4) as usize];
                 let mut written = rows.some(size);
@@ -125,7 +127,10 @@ fn run(seed: u64, operations: u64) -> SimDisk {
                     samples.for_each(|(_, sample)| odd_values(sample, &rows));
                 }
                 write(&store, &written).unwrap();
-                history.extend(written.iter().flat_map(|row| row.samples().collect::<Vec<_>>()));
+                for (key, sample) in written.iter().flat_map(|row| row.samples().collect::<Vec<_>>()) {
+                    advance(&mut latest, key, &sample);
+                    history.insert(key, sample);
+                }
             }
             11 => store.flush().unwrap(),
             12 => store.compact().unwrap(),
@@ -136,7 +141,20 @@ fn run(seed: u64, operations: u64) -> SimDisk {
                 held.clear();
             }
             14 => held.push((store.snapshot(), history.clone())),
-            15 => check_latest(&store, &history),
+            15 => check_newest(&store, &latest),
+            16 => {
+                let deletion = some_deletion(&rows, DeletionTarget::History);
+                store.delete_blocking(&deletion).unwrap();
+                delete_from(&mut history, &deletion);
+            }
+            17 if rows.below(2) == 0 => {
+                let deletion = some_deletion(&rows, DeletionTarget::Latest);
+                store.delete_blocking(&deletion).unwrap();
+                latest.retain(|&(asset, point), (time, _)| {
+                    model_of(asset) != deletion.model
+                        || !deletion.means(AssetId(asset), PointId(point), Timestamp(*time))
+                });
+            }
             _ => {
                 let request = request(&rows);
                 assert_eq!(scanned(&store.snapshot(), &request), expected(&history, &request), "{request:?}");
@@ -149,13 +167,29 @@ fn run(seed: u64, operations: u64) -> SimDisk {
             held.remove(0);
         }
     }
-    check_latest(&store, &history);
+    check_newest(&store, &latest);
     assert_eq!(read(&store).unwrap(), history);
     store.close().unwrap();
     let store = open(&disk, Driver::Inline).unwrap();
-    check_latest(&store, &history);
+    check_newest(&store, &latest);
     assert_eq!(read(&store).unwrap(), history, "after the last restart");
+
+    // Once everything is in segments and merged, nothing that was deleted is left anywhere.
+    store.flush().unwrap();
+    store.compact().unwrap();
+    assert_eq!(read(&store).unwrap(), history, "after the last merge");
+    assert!(store.pending_deletions().is_empty(), "{:?}", store.pending_deletions());
+    let rows: u64 = store.snapshot().segments().iter().map(|s| s.samples).sum();
+    assert!(rows >= history.len() as u64, "duplicates may be left");
     disk
+}
+
+/// The rule of the latest-value table, over again: forward in time, at equal times the later write.
+fn advance(latest: &mut Newest, (asset, point, time): Key, sample: &Sample) {
+    let slot = latest.entry((asset, point)).or_insert((time, sample.clone()));
+    if time >= slot.0 {
+        *slot = (time, sample.clone());
+    }
 }
 
 /// Everything that the run did to the disk, and what it left there, in one number.

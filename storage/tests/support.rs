@@ -5,8 +5,8 @@ use std::path::Path;
 
 use wattline_env::sim::{SimChance, SimDisk, below, world};
 use wattline_model::{
-    AssetId, Batch, BatchBuilder, Channel, Kind, ModelId, PointId, Quality, ShardCount, Source, TimeRange,
-    Timestamp, Value, ValueRef,
+    AssetId, Batch, BatchBuilder, Channel, Deletion, DeletionTarget, Kind, ModelId, PointId, Quality,
+    ShardCount, Source, TimeRange, Timestamp, Value, ValueRef,
 };
 use wattline_storage::{Driver, Error, ScanBatch, ScanRequest, Settings, Store};
 
@@ -183,6 +183,32 @@ pub(crate) fn write(store: &Store, rows: &[Row]) -> Result<(), Error> {
     store.write_blocking(batches(store.shards(), rows))
 }
 
+/// A deletion of random points, assets and times of a random model; all assets, all points, all times by chance.
+pub(crate) fn some_deletion(rows: &Rows, target: DeletionTarget) -> Deletion {
+    let some = |count: u32| -> Option<Vec<u32>> {
+        (rows.below(3) > 0).then(|| (0..count).filter(|_| rows.below(3) == 0).collect())
+    };
+    let from = START + 600_000_000 * (rows.below(500) as i64 - 320);
+    let range = match rows.below(4) {
+        0 => TimeRange::ALL,
+        _ => TimeRange::new(Timestamp(from), Timestamp(from + 600_000_000 * rows.below(200) as i64)),
+    };
+    Deletion {
+        target,
+        model: ModelId(1 + rows.below(u64::from(MODELS)) as u32),
+        points: some(POINTS).map(|list| list.into_iter().map(PointId).collect()),
+        assets: some(ASSETS).map(|list| list.into_iter().map(AssetId).collect()),
+        range,
+    }
+}
+
+/// Takes what `deletion` means out of a history.
+pub(crate) fn delete_from(history: &mut History, deletion: &Deletion) {
+    history.retain(|&(asset, point, time), _| {
+        model_of(asset) != deletion.model || !deletion.means(AssetId(asset), PointId(point), Timestamp(time))
+    });
+}
+
 /// A request for everything of a model.
 pub(crate) fn everything(model: ModelId) -> ScanRequest {
     ScanRequest {
@@ -241,14 +267,21 @@ pub(crate) fn cells(batch: &ScanBatch, request: &ScanRequest, i: usize) -> Vec<(
 }
 
 /// The newest sample of each (asset, point) of a history.
-pub(crate) fn newest(history: &History) -> BTreeMap<(u32, u32), (i64, Sample)> {
+pub(crate) fn newest(history: &History) -> Newest {
     // Keys ascend by time within a point, so the last one stays.
     history.iter().map(|(&(asset, point, time), sample)| ((asset, point), (time, sample.clone()))).collect()
 }
 
+/// Newest samples by (asset, point): what the latest-value table must hold.
+pub(crate) type Newest = BTreeMap<(u32, u32), (i64, Sample)>;
+
 /// The latest-value table, read both ways it can be, is what the history says (promise 3).
 pub(crate) fn check_latest(store: &Store, history: &History) {
-    let expected = newest(history);
+    check_newest(store, &newest(history));
+}
+
+/// The latest-value table, read both ways it can be, holds `expected`.
+pub(crate) fn check_newest(store: &Store, expected: &Newest) {
     let points: Vec<PointId> = (0..POINTS).map(PointId).collect();
     for asset in 0..ASSETS {
         let found = store.latest(model_of(asset), AssetId(asset), &points);
@@ -273,7 +306,7 @@ pub(crate) fn check_latest(store: &Store, history: &History) {
             }
         }
     }
-    assert_eq!(found, expected, "latest rows");
+    assert_eq!(found, *expected, "latest rows");
 }
 
 /// What a store must and may hold.
@@ -283,6 +316,10 @@ pub(crate) struct Oracle {
     acknowledged: History,
     /// Batches whose writes failed, oldest first: each may be there, as a whole, or not.
     doubtful: Vec<History>,
+    /// What deletions meant in one shard whose calls failed: each may have gone, as a whole, or not.
+    doubtful_deletions: Vec<BTreeSet<Key>>,
+    /// Whether history was deleted and latest values were not, so that the one does not tell the other.
+    latest_differ: bool,
 }
 
 impl Oracle {
@@ -290,7 +327,34 @@ impl Oracle {
         for (key, sample) in rows.iter().flat_map(Row::samples) {
             // What came before an acknowledged write can no longer win over it.
             self.doubtful.iter_mut().for_each(|batch| drop(batch.remove(&key)));
+            self.doubtful_deletions.iter_mut().for_each(|deletion| drop(deletion.remove(&key)));
             self.acknowledged.insert(key, sample);
+        }
+    }
+
+    /// Notes a deletion of history, and whether latest values went with it.
+    pub(crate) fn acknowledge_deletion(&mut self, deletion: &Deletion, latest_too: bool) {
+        delete_from(&mut self.acknowledged, deletion);
+        self.doubtful.iter_mut().for_each(|batch| delete_from(batch, deletion));
+        self.latest_differ |= !latest_too;
+    }
+
+    /// Notes a deletion that failed.
+    pub(crate) fn doubt_deletion(&mut self, shards: ShardCount, deletion: &Deletion) {
+        self.latest_differ = true;
+        let mut kept = self.acknowledged.clone();
+        delete_from(&mut kept, deletion);
+        let mut parts: BTreeMap<u32, BTreeSet<Key>> = BTreeMap::new();
+        for key in self.acknowledged.keys().filter(|key| !kept.contains_key(key)) {
+            parts.entry(shards.shard_of(AssetId(key.0)).0).or_default().insert(*key);
+        }
+        self.doubtful_deletions.extend(parts.into_values());
+    }
+
+    /// The latest-value table is what `found` says, where that can be told.
+    pub(crate) fn check_latest(&self, store: &Store, found: &History) {
+        if !self.latest_differ {
+            check_latest(store, found);
         }
     }
 
@@ -306,7 +370,8 @@ impl Oracle {
 
     /// From now on exactly this is in the store: whoever has seen it may rely on it.
     pub(crate) fn settle(&mut self, found: &History) {
-        *self = Oracle { acknowledged: found.clone(), doubtful: Vec::new() };
+        let latest_differ = self.latest_differ;
+        *self = Oracle { acknowledged: found.clone(), latest_differ, ..Oracle::default() };
     }
 
     pub(crate) fn samples(&self) -> usize {
@@ -323,7 +388,8 @@ impl Oracle {
             }
         }
         for (key, sample) in &self.acknowledged {
-            if !found.contains_key(key) {
+            let may_be_gone = self.doubtful_deletions.iter().any(|deletion| deletion.contains(key));
+            if !found.contains_key(key) && !may_be_gone {
                 return Err(format!("{key:?} is lost; acknowledged was {sample:?}"));
             }
         }
@@ -331,6 +397,7 @@ impl Oracle {
             let told_apart = |key: &Key, sample: &Sample| {
                 let others = self.doubtful.iter().enumerate().filter(|other| other.0 != i);
                 self.acknowledged.get(key) != Some(sample)
+                    && !self.doubtful_deletions.iter().any(|deletion| deletion.contains(key))
                     && !others.into_iter().any(|o| o.1.contains_key(key))
             };
             let fates: BTreeSet<bool> = batch
@@ -340,6 +407,18 @@ impl Oracle {
                 .collect();
             if fates.len() > 1 {
                 return Err(format!("half a batch is there: {batch:?}"));
+            }
+        }
+        for (i, deletion) in self.doubtful_deletions.iter().enumerate() {
+            let others = |key: &Key| {
+                let others = self.doubtful_deletions.iter().enumerate().filter(|other| other.0 != i);
+                others.into_iter().any(|other| other.1.contains(key))
+                    || self.doubtful.iter().any(|batch| batch.contains_key(key))
+            };
+            let fates: BTreeSet<bool> =
+                deletion.iter().filter(|key| !others(key)).map(|key| found.contains_key(key)).collect();
+            if fates.len() > 1 {
+                return Err(format!("half of what was deleted is there: {deletion:?}"));
             }
         }
         Ok(())

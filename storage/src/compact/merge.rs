@@ -1,69 +1,151 @@
-//! Carries a merge out: an ordered scan over the picked segments, written as one.
+//! Carries a decision out: drops segments, or writes several as one by an ordered scan over them.
 //!
-//! Memory: the rows of one asset in one partition, and what the segment writer buffers.
+//! Memory: a piece of the rows of one asset (about a million values, whatever overlaps), a block a segment, and what
+//! the segment writer buffers.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use wattline_format::manifest::{Edit, Tombstone};
 use wattline_format::segment::Depth;
-use wattline_model::{ModelId, TimeRange};
+use wattline_model::{ModelId, Seqno, TimeRange};
 
+use super::pace::Pace;
 use super::pick::{Candidate, Pick, pick};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::flush::{SegmentFile, record, sync_dir};
 use crate::run::merge;
-use crate::segment::SegmentCursor;
+use crate::segment::{SegmentCursor, pieces};
 use crate::shard::{Counters, Shard, View};
-use crate::version::Segment;
+use crate::tombstone::{Share, share_of};
+use crate::version::{Segment, Version};
 
-/// Does the next merge of the shard; `false` where there is nothing to do.
+/// Does what is next for the shard; `false` where there is nothing to do.
 ///
 /// # Errors
 /// Whatever the disk says; the shard is as before. `Closed` when the store is closed meanwhile.
 pub(crate) fn compact_once(shard: &Arc<Shard>) -> Result<bool> {
     let _one_at_a_time = shard.merging.lock();
     let view = shard.view();
-    let candidate =
-        |s: &Arc<Segment>| Candidate { id: s.meta.id, partition: s.meta.partition, level: s.meta.level };
-    let candidates: Vec<Candidate> = view.version.segments.iter().map(candidate).collect();
-    let Some(Pick { ids, level }) = pick(&candidates, shard.settings.merge_fanout) else { return Ok(false) };
-    let inputs: Vec<Arc<Segment>> =
-        view.version.segments.iter().filter(|s| ids.contains(&s.meta.id)).cloned().collect();
-    drop(view);
-
-    let merged = write_merged(shard, &inputs, level)?;
-    record(shard, std::slice::from_ref(&merged), &ids, None)?;
+    let candidates = candidates(&view.version);
+    let Some(pick) = pick(&candidates, shard.settings.merge_fanout) else {
+        return forget_tombstones(shard, &view);
+    };
+    let (ids, merged) = match pick {
+        Pick::Drop(ids) => (ids, None),
+        Pick::Merge(ids, level) => {
+            let inputs = view.version.segments.iter().filter(|s| ids.contains(&s.meta.id));
+            let inputs: Vec<Arc<Segment>> = inputs.cloned().collect();
+            let merged = write_merged(shard, &view.version, &inputs, level)?;
+            Counters::count(&shard.counters.compactions);
+            (ids, merged)
+        }
+    };
+    let merged: Vec<Arc<Segment>> = merged.into_iter().collect();
+    let bytes = merged.iter().map(|s| s.meta.bytes).sum();
+    record(shard, &merged, &ids, None)?;
     shard.change_view(|view| View {
         memtables: view.memtables.clone(),
-        version: view.version.change(vec![merged], &ids),
+        version: view.version.change(merged, &ids),
     });
-    inputs.iter().for_each(|s| s.retire());
-    Counters::count(&shard.counters.compactions);
+    view.version.segments.iter().filter(|s| ids.contains(&s.meta.id)).for_each(|s| s.retire());
+    shard.counters.merged_bytes.fetch_add(bytes, Ordering::Relaxed);
     Ok(true)
 }
 
-fn write_merged(shard: &Arc<Shard>, inputs: &[Arc<Segment>], level: u8) -> Result<Arc<Segment>> {
+fn candidates(version: &Version) -> Vec<Candidate> {
+    let open = version.segments.iter().map(|s| {
+        let expired = |model| version.expiry.is_over(model, s.meta.partition);
+        let gone = share_of(s, &version.tombstones, expired);
+        (&s.meta, gone, s.damage().is_some())
+    });
+    let fenced = version.fenced.iter().map(|f| (&f.meta, Share::None, true));
+    let mut list: Vec<_> = open.chain(fenced).collect();
+    list.sort_by_key(|(meta, ..)| (meta.partition, meta.first_seqno, meta.id));
+    let candidate = |(meta, gone, damaged): (&wattline_format::manifest::SegmentMeta, _, _)| Candidate {
+        id: meta.id,
+        partition: meta.partition,
+        level: meta.level,
+        gone,
+        damaged,
+    };
+    list.into_iter().map(candidate).collect()
+}
+
+/// The inputs as one segment; `None` where nothing of them is left.
+fn write_merged(
+    shard: &Arc<Shard>,
+    version: &Version,
+    inputs: &[Arc<Segment>],
+    level: u8,
+) -> Result<Option<Arc<Segment>>> {
+    let partition = inputs[0].meta.partition;
     let first = inputs.iter().map(|s| s.meta.first_seqno).min().unwrap_or_default();
     let last = inputs.iter().map(|s| s.meta.last_seqno).max().unwrap_or_default();
-    let mut file = SegmentFile::create(shard, inputs[0].meta.partition, level, first, last, Depth::Deep)?;
+    // All tombstones are applied on the way, so the result reflects the newest one.
+    let last = version.tombstones.iter().map(|t| t.seqno).max().map_or(last, |t| last.max(t));
+    let depth = if level == 0 { Depth::Hot } else { Depth::Deep };
+    let mut file = SegmentFile::create(shard, partition, level, first, last, depth)?;
     let mut models: Vec<ModelId> =
         inputs.iter().flat_map(|s| s.reader.models().collect::<Vec<_>>()).collect();
     models.sort_unstable();
     models.dedup();
+    models.retain(|&model| !version.expiry.is_over(model, partition));
+    let mut pace = Pace::new(shard);
     for model in models {
-        let mut cursors: Vec<SegmentCursor> =
-            inputs.iter().map(|s| SegmentCursor::new(Arc::clone(s), model, None)).collect();
+        let cursor = |s: &Arc<Segment>| SegmentCursor::new(Arc::clone(s), model, None, &version.tombstones);
+        let mut cursors: Vec<SegmentCursor> = inputs.iter().map(cursor).collect();
+        let points = cursors.iter().map(SegmentCursor::points_max).max().unwrap_or(0);
         while let Some(asset) = cursors.iter().filter_map(SegmentCursor::peek).min() {
-            if shard.maintenance.stopped() {
-                return Err(Error::closed());
+            for range in pieces(cursors.iter(), asset, TimeRange::ALL, points) {
+                pace.wait(file.bytes())?;
+                let mut runs = Vec::with_capacity(cursors.len());
+                for cursor in cursors.iter_mut().filter(|c| c.peek() == Some(asset)) {
+                    runs.push(cursor.read(asset, range)?);
+                }
+                file.push(model, asset, &merge(runs))?;
             }
-            let mut runs = Vec::with_capacity(cursors.len());
-            for cursor in cursors.iter_mut().filter(|c| c.peek() == Some(asset)) {
-                runs.push(cursor.read(asset, TimeRange::ALL)?);
-            }
-            file.push(model, asset, &merge(runs))?;
+            cursors.iter_mut().for_each(|cursor| cursor.pass(asset));
         }
+    }
+    if file.is_empty() {
+        return Ok(None);
     }
     let merged = file.finish(shard)?;
     sync_dir(shard)?;
-    Ok(merged)
+    Ok(Some(merged))
+}
+
+/// Lets go of tombstones that everything reflects now; `true` where there were some.
+fn forget_tombstones(shard: &Arc<Shard>, view: &View) -> Result<bool> {
+    let done: Vec<Seqno> =
+        view.version.tombstones.iter().filter(|t| is_reflected(t, view)).map(|t| t.seqno).collect();
+    if done.is_empty() {
+        return Ok(false);
+    }
+    // From the view first: a flush that comes between takes what it records from there.
+    shard.change_view(|view| View {
+        memtables: view.memtables.clone(),
+        version: view.version.without_tombstones(&done),
+    });
+    let mut manifest = shard.manifest.lock();
+    let known = |seqno: &Seqno| manifest.state().tombstones.iter().any(|t| t.seqno == *seqno);
+    let recorded: Vec<Seqno> = done.into_iter().filter(known).collect();
+    if !recorded.is_empty() {
+        manifest.record(&Edit { remove_tombstones: recorded, ..Edit::default() })?;
+    }
+    Ok(true)
+}
+
+/// Whether nothing is left that `tombstone` means. A fenced segment may come back, so it counts.
+fn is_reflected(tombstone: &Arc<Tombstone>, view: &View) -> bool {
+    pending_segments(tombstone, &view.version) == 0
+        && view.version.fenced.iter().all(|f| f.meta.last_seqno >= tombstone.seqno)
+        && view.memtables.iter().all(|m| m.rows() == 0 || m.seqnos().0 > tombstone.seqno)
+}
+
+/// How many segments hold samples that `tombstone` means.
+pub(crate) fn pending_segments(tombstone: &Arc<Tombstone>, version: &Version) -> u64 {
+    let one = std::slice::from_ref(tombstone);
+    version.segments.iter().filter(|s| share_of(s, one, |_| false) != Share::None).count() as u64
 }

@@ -59,7 +59,7 @@ impl Memtable {
     pub(crate) fn view(&self, model: ModelId) -> Option<TableView> {
         let table = Arc::clone(self.tables.read().get(&model)?);
         let rows = table.published.load(Ordering::Acquire);
-        (rows > 0).then(|| TableView::new(table, rows))
+        (rows > 0).then(|| TableView::new(table, rows, self.seqnos().0))
     }
 
     /// The published part of every table, by model.
@@ -69,7 +69,7 @@ impl Memtable {
             .into_iter()
             .filter_map(|table| {
                 let rows = table.published.load(Ordering::Acquire);
-                (rows > 0).then(|| TableView::new(table, rows))
+                (rows > 0).then(|| TableView::new(table, rows, self.seqnos().0))
             })
             .collect();
         views.sort_by_key(|v| v.model());

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustc_hash::FxHashMap;
-use wattline_model::{AssetId, Column, Kind, ModelId, PointId, Quality, Rows, TimeRange, Timestamp, Values};
+use wattline_model::{
+    AssetId, Column, Kind, ModelId, PointId, Quality, Rows, Seqno, TimeRange, Timestamp, Values,
+};
 
 use super::append::Reader;
 use super::{AtomicU8, AtomicU32, AtomicU64, NO_ROW, PointColumn, Table};
@@ -15,11 +17,17 @@ use crate::run::Run;
 pub(crate) struct TableView {
     table: Arc<Table>,
     rows: u32,
+    /// The first batch of the memtable.
+    first: Seqno,
 }
 
 impl TableView {
-    pub(super) fn new(table: Arc<Table>, rows: u32) -> TableView {
-        TableView { table, rows }
+    pub(super) fn new(table: Arc<Table>, rows: u32, first: Seqno) -> TableView {
+        TableView { table, rows, first }
+    }
+
+    pub(crate) fn first(&self) -> Seqno {
+        self.first
     }
 
     pub(crate) fn model(&self) -> ModelId {

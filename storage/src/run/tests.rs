@@ -105,3 +105,15 @@ fn merging_equals_a_map_that_is_written_in_order() {
         prop_assert_eq!(found, expected);
     });
 }
+
+#[test]
+fn rows_without_a_wanted_value_are_dropped_where_asked() {
+    let run = Run {
+        times: vec![1, 2, 3, 4],
+        columns: vec![floats(0, some(&[1]), &[20.0]), floats(1, Rows::Some(vec![1, 3]), &[21.0, 41.0])],
+    };
+    let kept = without_empty_rows(run);
+    assert_eq!(kept.times, [2, 4]);
+    assert_eq!(kept.columns[0].rows, Rows::Some(vec![0]));
+    assert_eq!(kept.columns[1].rows, Rows::All);
+}

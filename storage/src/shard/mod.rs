@@ -65,6 +65,8 @@ struct Flushed {
     seqno: Seqno,
     /// Why the last attempt to flush failed, while it did.
     error: Option<Error>,
+    /// Attempts that failed since the shard was opened.
+    failures: u64,
 }
 
 /// What is needed to set a shard up.
@@ -106,7 +108,7 @@ impl Shard {
             merging: Mutex::default(),
             change: Mutex::default(),
             view: ArcSwap::from_pointee(View { memtables: vec![active], version: parts.version }),
-            flushed: Mutex::new(Flushed { seqno: flushed, error: None }),
+            flushed: Mutex::new(Flushed { seqno: flushed, error: None, failures: 0 }),
             flushed_changed: Condvar::new(),
         }
     }
@@ -132,8 +134,10 @@ impl Shard {
         self.view.load().memtables.len() - 1
     }
 
-    /// Waits until one more memtable may be frozen: the writer's back-pressure on itself.
+    /// Waits until one more memtable may be frozen: the writer's back-pressure on itself. An attempt to flush that
+    /// fails meanwhile ends the wait with its error.
     pub(crate) fn wait_for_frozen_room(self: &Arc<Self>) -> Result<()> {
+        let failures = self.flushed.lock().failures;
         while self.frozen() >= self.settings.frozen_max {
             if self.settings.driver == Driver::Inline {
                 crate::flush::flush_oldest(self)?;
@@ -141,6 +145,11 @@ impl Shard {
             }
             self.maintenance.notify();
             let mut flushed = self.flushed.lock();
+            if flushed.failures > failures
+                && let Some(error) = &flushed.error
+            {
+                return Err(error.clone());
+            }
             if self.frozen() >= self.settings.frozen_max {
                 self.flushed_changed.wait_for(&mut flushed, Duration::from_millis(100));
             }
@@ -153,13 +162,16 @@ impl Shard {
 
     /// Notes that all batches up to `seqno` are in segments.
     pub(crate) fn note_flushed(&self, seqno: Seqno) {
-        *self.flushed.lock() = Flushed { seqno, error: None };
+        let mut flushed = self.flushed.lock();
+        (flushed.seqno, flushed.error) = (seqno, None);
         self.flushed_changed.notify_all();
     }
 
     /// Notes that a flush failed and will be tried again.
     pub(crate) fn note_flush_failed(&self, error: &Error) {
-        self.flushed.lock().error = Some(error.clone());
+        let mut flushed = self.flushed.lock();
+        flushed.error = Some(error.clone());
+        flushed.failures += 1;
         self.flushed_changed.notify_all();
     }
 
@@ -208,8 +220,17 @@ impl Shard {
             syncs: counters.syncs.load(Ordering::Relaxed),
             flushes: counters.flushes.load(Ordering::Relaxed),
             compactions: counters.compactions.load(Ordering::Relaxed),
+            flushed_bytes: counters.flushed_bytes.load(Ordering::Relaxed),
+            merged_bytes: counters.merged_bytes.load(Ordering::Relaxed),
+            damaged: view.version.damaged() as u64,
+            tombstones: view.version.tombstones.len() as u64,
             failed,
         }
+    }
+
+    /// Whether writers or flushes are short of room, so that merging should give way.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.frozen() > 0 || self.queue.bytes() * 4 > self.settings.queue_bytes as u64
     }
 }
 
@@ -223,6 +244,8 @@ pub(crate) struct Counters {
     syncs: AtomicU64,
     pub(crate) flushes: AtomicU64,
     pub(crate) compactions: AtomicU64,
+    pub(crate) flushed_bytes: AtomicU64,
+    pub(crate) merged_bytes: AtomicU64,
 }
 
 impl Counters {

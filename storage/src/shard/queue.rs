@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use event_listener::{Event, EventListener};
 use parking_lot::{Condvar, Mutex};
-use wattline_model::Batch;
+use wattline_model::{Batch, Deletion};
 
 use super::completion::Part;
 use crate::error::{Error, ErrorKind, Result};
@@ -15,6 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) enum Message {
     /// Commit a batch.
     Write(Batch, Part),
+    /// Commit a deletion.
+    Delete(Deletion, Part),
     /// Freeze the memtable, so that all that was written before gets flushed.
     Freeze(Part),
 }
@@ -61,11 +63,20 @@ impl Queue {
 
     /// Asks the writer to freeze its memtable.
     pub(crate) fn freeze(&self, part: Part) -> Result<()> {
+        self.put(Message::Freeze(part))
+    }
+
+    /// Asks the writer to commit a deletion.
+    pub(crate) fn delete(&self, deletion: Deletion, part: Part) -> Result<()> {
+        self.put(Message::Delete(deletion, part))
+    }
+
+    fn put(&self, message: Message) -> Result<()> {
         let mut state = self.state.lock();
         if let Some(error) = &state.shut {
             return Err(error.clone());
         }
-        state.messages.push_back(Message::Freeze(part));
+        state.messages.push_back(message);
         drop(state);
         self.work.notify_one();
         Ok(())
@@ -121,14 +132,14 @@ impl Queue {
     }
 }
 
-/// Messages up to `group_bytes`, at least one; a freeze is a group of its own.
+/// Messages up to `group_bytes`, at least one; a freeze or a deletion is a group of its own.
 fn take_group(state: &mut State, group_bytes: usize) -> Vec<Message> {
     let mut group = Vec::new();
     let mut bytes = 0;
     while let Some(message) = state.messages.front() {
         match message {
-            Message::Freeze(_) if !group.is_empty() => break,
-            Message::Freeze(_) => {
+            Message::Freeze(_) | Message::Delete(..) if !group.is_empty() => break,
+            Message::Freeze(_) | Message::Delete(..) => {
                 group.extend(state.messages.pop_front());
                 break;
             }

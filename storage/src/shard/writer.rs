@@ -6,14 +6,16 @@
 
 use std::sync::Arc;
 
-use wattline_format::log::encode_record;
-use wattline_model::{Batch, Seqno};
+use wattline_format::log::{encode_deletion, encode_record};
+use wattline_format::manifest::Tombstone;
+use wattline_model::{Batch, Deletion, DeletionTarget, Seqno};
 
 use super::completion::Part;
 use super::queue::Message;
 use super::{Shard, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memtable::{Memtable, MemtableWriter};
+use crate::tombstone::TOMBSTONES_MAX;
 
 /// The writer of one shard.
 pub(crate) struct Writer {
@@ -71,6 +73,13 @@ impl Writer {
                     parts.push(part);
                 }
                 Message::Freeze(part) => part.answer(self.freeze()),
+                Message::Delete(deletion, part) => {
+                    let result = self.delete(deletion);
+                    if let Err(error) = &result {
+                        self.shard.refuse(error);
+                    }
+                    part.answer(result);
+                }
             }
         }
         if batches.is_empty() {
@@ -79,7 +88,7 @@ impl Writer {
         let bytes = batches.iter().map(Batch::bytes).sum();
         let result = match self.shard.queue.failure() {
             Some(error) => Err(error),
-            None => self.commit(batches),
+            None => self.make_room().and_then(|()| self.commit(batches)),
         };
         if let Err(error) = &result {
             self.shard.refuse(error);
@@ -89,12 +98,18 @@ impl Writer {
         }
         self.shard.queue.release(bytes);
         if result.is_ok() && self.memtable.memtable().bytes() >= self.shard.settings.memtable_bytes {
-            // A memtable that could not be frozen is tried again after the next group; the log refuses writes long
-            // before memory matters.
+            // A memtable that could not be frozen is tried again after the next group.
             if let Err(error) = self.freeze() {
                 self.shard.refuse(&error);
             }
         }
+    }
+
+    /// Refuses more rows while the memtable could not be frozen and has grown far beyond its size: whatever keeps
+    /// flushes from working must not cost memory without end.
+    fn make_room(&mut self) -> Result<()> {
+        let far = self.shard.settings.memtable_bytes.saturating_mul(2);
+        if self.memtable_bytes() >= far { self.freeze() } else { Ok(()) }
     }
 
     fn commit(&mut self, batches: Vec<Batch>) -> Result<()> {
@@ -138,6 +153,55 @@ impl Writer {
         let _consistent = self.shard.change.lock();
         self.memtable.publish();
         self.shard.counters.published(applied.last);
+    }
+
+    /// Logs a deletion and brings it into force. What was written before is in memtables and segments of its own
+    /// first, so that the tombstone means them whole.
+    fn delete(&mut self, deletion: Deletion) -> Result<()> {
+        if let Some(error) = self.shard.queue.failure() {
+            return Err(error);
+        }
+        if deletion.target == DeletionTarget::History {
+            let kept = self.shard.view().version.tombstones.len();
+            if kept >= TOMBSTONES_MAX {
+                let what = format!("{kept} deletions are still being carried out in {}", self.shard.id);
+                return Err(Error::new(ErrorKind::Busy, what));
+            }
+            self.freeze()?;
+        }
+        let seqno = self.next;
+        self.records.clear();
+        encode_deletion(&mut self.records, seqno, seqno, &deletion);
+        self.shard.log.lock().append(&self.records)?;
+        self.next = seqno.next();
+        self.shard.counters.logged(self.next, 1);
+        self.bring_into_force(seqno, deletion);
+        Ok(())
+    }
+
+    fn bring_into_force(&mut self, seqno: Seqno, deletion: Deletion) {
+        match deletion.target {
+            DeletionTarget::Latest => self.shard.latest.delete(&deletion),
+            DeletionTarget::History => {
+                let tombstone = Arc::new(Tombstone { seqno, deletion });
+                self.shard.change_view(|view| View {
+                    memtables: view.memtables.clone(),
+                    version: view.version.with_tombstone(tombstone),
+                });
+                self.shard.maintenance.notify();
+            }
+        }
+        self.shard.counters.published(seqno);
+    }
+
+    /// Brings the deletion of a log record back into force.
+    pub(crate) fn replay_deletion(&mut self, seqno: Seqno, deletion: Deletion) {
+        debug_assert_eq!(seqno, self.next);
+        self.next = seqno.next();
+        if deletion.target == DeletionTarget::History && self.memtable_bytes() > 0 {
+            self.start_memtable();
+        }
+        self.bring_into_force(seqno, deletion);
     }
 
     /// Puts the batch of a log record where it was before the stop. The record is durable already.
