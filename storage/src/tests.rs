@@ -151,3 +151,82 @@ fn a_batch_for_another_shard_is_refused_by_name() {
     assert_eq!(error.kind(), ErrorKind::Input);
     assert!(error.to_string().contains("does not belong to shard#0"), "{error}");
 }
+
+#[test]
+fn one_asset_with_more_rows_than_fit_a_piece_is_merged_and_scanned_in_pieces() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), settings(), World::real()).unwrap();
+    let mut expected = BTreeMap::new();
+    // Some 240,000 rows within a day: three flushes whose rows interleave, repeat each other, and reach over chunks.
+    for round in 0..3_i64 {
+        let rows: Vec<(u32, i64, f64)> = (0..120_000_i64)
+            .map(|i| (1, (i * 2 + round % 2) * 300_000, (round * 1_000_000 + i) as f64))
+            .collect();
+        expected.extend(rows.iter().map(|&(asset, time, value)| ((asset, time), (value, value as i64))));
+        for some in rows.chunks(20_000) {
+            store.write_blocking(batches(store.shards(), some.iter().copied())).unwrap();
+        }
+        store.flush().unwrap();
+        let whole = ScanRequest { batch_rows: 7_000, ..request() };
+        assert!(scan(&store, &whole) == expected, "round {round}");
+    }
+    store.compact().unwrap();
+    let segments = store.snapshot().segments();
+    assert_eq!(segments.len(), 1, "{segments:?}");
+    assert_eq!(segments[0].rows, expected.len() as u64);
+    let range = TimeRange::new(Timestamp(19_661_000_000), Timestamp(60_000_000_000));
+    for range in [TimeRange::ALL, range] {
+        let some = ScanRequest { batch_rows: 7_000, range, ..request() };
+        let wanted = expected.iter().filter(|((_, time), _)| range.contains(Timestamp(*time)));
+        assert!(scan(&store, &some) == wanted.map(|(k, v)| (*k, *v)).collect());
+    }
+}
+
+#[test]
+fn expired_partitions_are_not_served_and_their_files_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), settings(), World::real()).unwrap();
+    // Five days of one model in files, and one more row that is only in the memtable.
+    let rows = (0..500_i64).map(|i| ((i % 7) as u32, i * DAY / 100, i as f64));
+    store.write_blocking(batches(store.shards(), rows)).unwrap();
+    store.flush().unwrap();
+    store.write_blocking(batches(store.shards(), [(3, 5, 5.0)].into_iter())).unwrap();
+    let files = store.snapshot().segments().len();
+
+    let other = ModelId(MODEL.0 + 1);
+    store.expire(&[(other, Timestamp(10 * DAY))]).unwrap();
+    assert_eq!(scan(&store, &request()).len(), 501, "another model's retention");
+
+    let keep_from = 2 * DAY + DAY / 2;
+    store.expire(&[(MODEL, Timestamp(keep_from))]).unwrap();
+    let kept = |found: BTreeMap<(u32, i64), _>| found.len() == 300 && found.keys().all(|k| k.1 >= 2 * DAY);
+    assert!(kept(scan(&store, &request())), "whole days only: the third one is still inside");
+    store.compact().unwrap();
+    let left = store.snapshot().segments();
+    assert!(left.len() < files && left.iter().all(|s| s.partition_start.0 >= 2 * DAY), "{left:?}");
+    assert!(kept(scan(&store, &request())));
+
+    // The row in the memtable goes when it comes to the disk.
+    store.flush().unwrap();
+    store.compact().unwrap();
+    assert!(store.snapshot().segments().iter().all(|s| s.partition_start.0 >= 2 * DAY));
+
+    // A segment that holds two models loses one of them.
+    let mut both = BatchBuilder::new(store.shards(), Source::Client);
+    for model in [MODEL, other] {
+        both.begin_row(model, AssetId(7), Channel::RealTime);
+        assert!(
+            both.cell(PointId(0), ValueRef::Float(1.0), None)
+                && both.cell(PointId(2), ValueRef::Int(1), None)
+        );
+        both.end_row(Timestamp(20 * DAY));
+    }
+    store.write_blocking(both.finish()).unwrap();
+    store.flush().unwrap();
+    store.expire(&[(MODEL, Timestamp(30 * DAY))]).unwrap();
+    store.compact().unwrap();
+    assert_eq!(scan(&store, &request()).len(), 0);
+    let left = store.snapshot().segments();
+    assert_eq!(left.iter().map(|s| (s.models, s.rows)).collect::<Vec<_>>(), [(1, 1)], "{left:?}");
+    assert_eq!(scan(&store, &ScanRequest { model: other, ..request() }).len(), 1);
+}
