@@ -10,6 +10,7 @@
 //! Reading order, as the data meets it: [`Store`] (the doors) → `shard` (queue, writer, log) → `memtable` →
 //! `latest` → `version` → `flush` → `manifest` → `compact` → `run` (merging) → `scan` → `recover`.
 
+mod check;
 mod compact;
 mod error;
 mod expiry;
@@ -30,6 +31,7 @@ mod store;
 mod tombstone;
 mod version;
 
+pub use check::{CheckProgress, CheckReport, Finding, Severity, Watch, check};
 pub use error::{Error, ErrorKind, Result};
 pub use latest::{Latest, LatestColumn, LatestRows};
 pub use scan::{ScanBatch, ScanColumn, ScanRequest, ShardScan};

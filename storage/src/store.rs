@@ -15,6 +15,7 @@ use wattline_model::{
     AssetId, Batch, Deletion, Kind, ModelId, PointId, Seqno, ShardCount, ShardId, Timestamp,
 };
 
+use crate::check::{CheckProgress, CheckReport, Severity, Watch, check_segment};
 use crate::compact::{compact_once, pending_segments};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::Expiry;
@@ -219,6 +220,45 @@ impl Store {
             });
         }
         self.inner.maintain_inline()
+    }
+
+    /// Reads every segment of the open store to the last value, and says what does not check out; such a segment is
+    /// not merged from then on, and what is sound in it is still served. Blocking, beside everything else.
+    ///
+    /// # Errors
+    /// `Closed` where `watch` ended it or the store closed. What is wrong with files is in the report.
+    pub fn check(&self, watch: Watch<'_>) -> Result<CheckReport> {
+        let mut report = CheckReport::default();
+        let views: Vec<_> = self.inner.shards.iter().map(|shard| (shard, shard.view())).collect();
+        let bytes_total = views.iter().map(|(_, view)| view.version.bytes()).sum();
+        for (shard, view) in views {
+            report.shards += 1;
+            for fenced in view.version.fenced.iter() {
+                report.find(&shard.dir.join(&fenced.meta.file), Severity::Damage, &fenced.error);
+            }
+            for segment in &view.version.segments {
+                if self.inner.maintenance.stopped() {
+                    return Err(Error::closed());
+                }
+                match check_segment(&segment.reader, &segment.meta, None) {
+                    Ok(()) => {
+                        report.rows += segment.meta.rows;
+                        report.samples += segment.meta.samples;
+                    }
+                    Err(error) => {
+                        segment.note_damage(&error);
+                        report.find(&segment.path, Severity::Damage, error);
+                    }
+                }
+                report.segments += 1;
+                report.files += 1;
+                report.bytes += segment.meta.bytes;
+                if !watch(CheckProgress { path: &segment.path, bytes: report.bytes, bytes_total }) {
+                    return Err(Error::closed());
+                }
+            }
+        }
+        Ok(report)
     }
 
     /// This moment, for reading.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use wattline_env::sim::{FaultPlan, OperationKind, SimChance, SimDisk};
 use wattline_model::{AssetId, ShardId, TimeRange, Timestamp};
-use wattline_storage::{Driver, ErrorKind, Store};
+use wattline_storage::{CheckReport, Driver, ErrorKind, Store, check as check_store};
 
 use crate::support::{
     HOUR, Key, Oracle, Row, Rows, START, Sample, check_latest, for_seeds, open, read, write,
@@ -228,6 +228,12 @@ fn promise_9_a_full_disk_is_said_and_writing_resumes_when_there_is_room() {
     });
 }
 
+/// What a check of the store on `disk` says.
+fn checked(disk: &SimDisk) -> CheckReport {
+    let world = wattline_env::sim::world(disk, 7);
+    check_store(crate::support::dir(), &world, &mut |_| true).unwrap()
+}
+
 #[test]
 fn promise_8_a_turned_bit_is_named_and_never_served() {
     let (disk, store) = store();
@@ -244,6 +250,9 @@ fn promise_8_a_turned_bit_is_named_and_never_served() {
     drop(store);
     let sound = read(&open(&disk.kill(), Driver::Inline).unwrap()).unwrap();
     oracle.check(&sound).unwrap();
+    let report = checked(&disk.kill());
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert!(report.samples > 0 && report.records > 0 && report.segments > 3, "{report:?}");
 
     let mut noticed = 0;
     let mut tried = 0;
@@ -258,12 +267,14 @@ fn promise_8_a_turned_bit_is_named_and_never_served() {
             image.flip_bit(path, byte, bit as u8).unwrap();
             tried += 1;
             let what = format!("bit {bit} of byte {byte} of {} in {}", bytes, path.display());
+            let report = checked(&image.kill());
             let outcome = open(&image, Driver::Inline).and_then(|store| read(&store));
             let name = path.file_name().unwrap().to_str().unwrap();
             match outcome {
                 Err(error) => {
                     noticed += 1;
                     assert_eq!(error.kind(), ErrorKind::Damaged, "{what}: {error}");
+                    assert!(report.is_damaged(), "{what}: {error}; the check finds {:?}", report.findings);
                     // An edit that was turned at the end of the manifest looks torn; what it listed is missed then.
                     let named = if name.starts_with("manifest-") { "manifest" } else { name };
                     let missed = name.starts_with("manifest-") && error.to_string().contains("are missing");

@@ -327,7 +327,9 @@ impl Oracle {
         for (key, sample) in rows.iter().flat_map(Row::samples) {
             // What came before an acknowledged write can no longer win over it.
             self.doubtful.iter_mut().for_each(|batch| drop(batch.remove(&key)));
-            self.doubtful_deletions.iter_mut().for_each(|deletion| drop(deletion.remove(&key)));
+            self.doubtful_deletions.iter_mut().for_each(|deletion| {
+                deletion.remove(&key);
+            });
             self.acknowledged.insert(key, sample);
         }
     }

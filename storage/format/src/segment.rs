@@ -7,6 +7,7 @@
 //! most [`BLOCK_ROWS`] rows, common to all columns of the chunk. Reading order: [`Writer`] → `index` → `directory` →
 //! `stats` → [`Reader`].
 
+mod check;
 mod directory;
 mod index;
 mod reader;
@@ -17,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 
 use wattline_model::{AssetId, PointId, Seqno, ShardId};
 
+pub use check::Counted;
 pub use reader::Reader;
 pub use stats::{Scalar, Stats, Sum};
 pub use writer::Writer;
@@ -144,12 +146,17 @@ struct Place {
 impl Chunk {
     /// The lengths of the runs block `block` falls into, in order.
     fn runs_of(&self, block: BlockRows) -> impl Iterator<Item = usize> + '_ {
+        self.runs_in(block).map(|(_, rows)| rows)
+    }
+
+    /// The assets whose rows block `block` holds, in order, each with how many of its rows lie in the block.
+    pub fn runs_in(&self, block: BlockRows) -> impl Iterator<Item = (AssetId, usize)> + '_ {
         let end = block.first_row + block.rows;
         let from = self.runs.partition_point(|r| r.first_row + r.rows <= block.first_row);
         let runs = self.runs.get(from..).unwrap_or_default();
         runs.iter().take_while(move |r| r.first_row < end).map(move |r| {
             let start = r.first_row.max(block.first_row);
-            ((r.first_row + r.rows).min(end) - start) as usize
+            (r.asset, ((r.first_row + r.rows).min(end) - start) as usize)
         })
     }
 }

@@ -42,6 +42,11 @@ impl Reader {
         Ok(Reader { inner: Arc::new(Inner { file: file.to_owned(), bytes, header, summary, models }) })
     }
 
+    /// The name of the file.
+    pub fn file(&self) -> &str {
+        &self.inner.file
+    }
+
     /// What the file begins with.
     pub fn header(&self) -> &Header {
         &self.inner.header

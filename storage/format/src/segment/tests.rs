@@ -151,6 +151,8 @@ fn round_trip(runs: &[Pushed]) {
         let (file, summary) = write(runs, depth);
         let reader = Reader::open("t.seg", Bytes::from(file)).unwrap();
         reader.verify().unwrap();
+        let counted = reader.check_values().unwrap();
+        assert_eq!((counted.rows, counted.samples), (summary.rows, summary.samples));
         assert_eq!((reader.header(), reader.summary()), (&HEADER, &summary));
         assert_eq!(summary.rows, runs.iter().map(|r| r.times.len() as u64).sum::<u64>());
         let expected = pushed_samples(runs);
