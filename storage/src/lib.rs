@@ -10,6 +10,7 @@
 //! Reading order, as the data meets it: [`Store`] (the doors) → `shard` (queue, writer, log) → `memtable` →
 //! `latest` → `version` → `flush` → `manifest` → `compact` → `run` (merging) → `scan` → `recover`.
 
+mod backup;
 mod check;
 mod compact;
 mod error;
@@ -31,6 +32,9 @@ mod store;
 mod tombstone;
 mod version;
 
+pub use backup::{
+    BackupInfo, BackupProgress, BackupSummary, BackupWatch, Beside, backups, prune as prune_backups, restore,
+};
 pub use check::{CheckProgress, CheckReport, Finding, Severity, Watch, check};
 pub use error::{Error, ErrorKind, Result};
 pub use latest::{Latest, LatestColumn, LatestRows};

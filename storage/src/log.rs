@@ -123,6 +123,11 @@ impl Log {
         self.files.iter().any(|f| f.name == name)
     }
 
+    /// Its files, each with the bytes that are synced.
+    pub(crate) fn contents(&self) -> Vec<LogFile> {
+        self.files.clone()
+    }
+
     pub(crate) fn files(&self) -> u64 {
         self.files.len() as u64
     }

@@ -33,6 +33,11 @@ fn generation_of(name: &str) -> Option<u64> {
     name.strip_prefix("manifest-")?.strip_suffix(".wlm")?.parse().ok()
 }
 
+/// The name of a shard's first manifest.
+pub(crate) fn first_file_name() -> String {
+    file_name(1)
+}
+
 /// Whether `name` is one a manifest may have, finished or not.
 pub(crate) fn is_manifest(name: &str) -> bool {
     name.starts_with("manifest-")

@@ -15,6 +15,7 @@ use wattline_model::{
     AssetId, Batch, Deletion, Kind, ModelId, PointId, Seqno, ShardCount, ShardId, Timestamp,
 };
 
+use crate::backup::{self, BackupSummary, BackupWatch, Beside};
 use crate::check::{CheckProgress, CheckReport, Severity, Watch, check_segment};
 use crate::compact::{compact_once, pending_segments};
 use crate::error::{Error, ErrorKind, Result};
@@ -220,6 +221,23 @@ impl Store {
             });
         }
         self.inner.maintain_inline()
+    }
+
+    /// Copies the store as it is now into the folder `repository`, as the backup `name`; writing goes on. Segments
+    /// that an earlier backup has are not copied again. `beside` is called when the data is copied, to put what
+    /// belongs to it into the backup's folder. Blocking.
+    ///
+    /// # Errors
+    /// `Input`: the name is taken or not fit for a file. `Damaged`: a segment is not what was written; a damaged
+    /// store is not backed up. `Full`, `Io`: whatever the disk says. `Closed`: `watch` ended it.
+    pub fn backup(
+        &self,
+        repository: &Path,
+        name: &str,
+        beside: Beside<'_>,
+        watch: BackupWatch<'_>,
+    ) -> Result<BackupSummary> {
+        backup::take(&self.inner.shards, repository, name, beside, watch)
     }
 
     /// Reads every segment of the open store to the last value, and says what does not check out; such a segment is

@@ -47,6 +47,11 @@ impl Reader {
         &self.inner.file
     }
 
+    /// The whole file.
+    pub fn bytes(&self) -> &Bytes {
+        &self.inner.bytes
+    }
+
     /// What the file begins with.
     pub fn header(&self) -> &Header {
         &self.inner.header
