@@ -105,9 +105,9 @@ mod tests {
         assert!(!deletion.means(AssetId(7), PointId(4), Timestamp(20)), "the end is not inside");
         assert!(!deletion.means(AssetId(7), PointId(3), Timestamp(10)));
         assert!(!deletion.means(AssetId(8), PointId(4), Timestamp(10)));
-        let all = Deletion { points: None, assets: None, ..deletion.clone() };
-        assert!(all.means(AssetId(9), PointId(0), Timestamp(19)));
-        let wrong = Deletion { points: Some(vec![PointId(4), PointId(4)]), ..deletion };
+        let wrong = Deletion { points: Some(vec![PointId(4), PointId(4)]), ..deletion.clone() };
         assert_eq!(wrong.check().unwrap_err().to_string(), "points do not ascend");
+        let all = Deletion { points: None, assets: None, ..deletion };
+        assert!(all.means(AssetId(9), PointId(0), Timestamp(19)));
     }
 }

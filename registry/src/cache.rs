@@ -35,6 +35,8 @@ pub(crate) struct ProductEntry {
 pub(crate) enum Edit {
     /// Nothing: the transaction need not be committed.
     Nothing,
+    /// Rows that are not held in memory.
+    Uncached,
     /// A new organization.
     Org(Arc<Org>),
     /// Models that are new or have a new version.
@@ -135,7 +137,7 @@ impl Cache {
 
     pub(crate) fn apply(&mut self, edit: Edit) {
         match edit {
-            Edit::Nothing => {}
+            Edit::Nothing | Edit::Uncached => {}
             Edit::Org(org) => self.insert_org(org),
             Edit::Models(models) => models.into_iter().for_each(|entry| self.insert_model(entry)),
             Edit::Product(entry) => {

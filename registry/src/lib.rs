@@ -6,7 +6,7 @@
 //! Does not own: measure-point data (`storage`), the digest by which a device proves itself (`ingest`), HTTP and the
 //! command line (`server`).
 //!
-//! Reading order: [`models`] → [`products`] → [`devices`] → [`orgs`]; then `schema` (the file), `cache` (the memory),
+//! Reading order: [`models`] → [`products`] → [`devices`] → [`orgs`] → [`deletions`]; then `schema` (the file), `cache` (the memory),
 //! [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
 //!
 //! One change: *check → lock → look at the cache → transaction → commit (synced) → apply the edit to the cache*.
@@ -23,6 +23,7 @@ use crate::cache::{Cache, Edit};
 
 mod cache;
 pub mod check;
+pub mod deletions;
 pub mod devices;
 pub mod error;
 pub mod models;
@@ -33,6 +34,7 @@ pub mod secret;
 pub mod thing_json;
 
 pub use check::timezone;
+pub use deletions::{DeletionJob, DeletionStatus};
 pub use devices::{Device, NewDevice};
 pub use error::{Error, ErrorKind};
 pub use models::{NewModel, NewPoint};
@@ -83,6 +85,17 @@ impl Registry {
         self.inner.version.load(Ordering::Acquire)
     }
 
+    /// Writes a copy of the registry, as it is now, to the new file `path`, readable by its owner alone.
+    ///
+    /// # Errors
+    /// `Io` where the file is there already or cannot be written.
+    pub fn copy_to(&self, path: &Path) -> Result<(), Error> {
+        let writer = self.inner.writer.lock();
+        let act = |e| Error::sqlite("copy the registry", e);
+        writer.connection.execute("VACUUM INTO ?1", [path.to_string_lossy()]).map_err(act)?;
+        schema::restrict(path)
+    }
+
     fn cache(&self) -> RwLockReadGuard<'_, Cache> {
         self.inner.cache.read()
     }
@@ -101,6 +114,7 @@ impl Registry {
         let result = self.commit(&mut writer.connection, act);
         match result {
             Ok((value, Edit::Nothing)) => Ok(value),
+            Ok((value, Edit::Uncached)) => Ok(value),
             Ok((value, edit)) => {
                 self.inner.cache.write().apply(edit);
                 self.inner.version.fetch_add(1, Ordering::Release);

@@ -21,7 +21,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const PAGE_CACHE_KIB: i64 = 32 * 1_024;
 
 /// Migrations in order; `MIGRATIONS[i]` leads from version `i` to `i + 1`. Shipped ones are frozen.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 const V1: &str = "
 CREATE TABLE orgs (
@@ -80,6 +80,23 @@ CREATE TABLE devices (
 INSERT INTO orgs (id, key, name) VALUES (1, 'default', 'default');
 ";
 
+const V2: &str = "
+CREATE TABLE deletion_jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    model INTEGER NOT NULL,
+    target TEXT NOT NULL,
+    points TEXT,
+    assets TEXT,
+    start_micros INTEGER NOT NULL,
+    end_micros INTEGER NOT NULL,
+    operator TEXT NOT NULL,
+    status TEXT NOT NULL,
+    error TEXT,
+    submitted_micros INTEGER NOT NULL,
+    ended_micros INTEGER
+) STRICT;
+";
+
 /// Opens `path`, takes it for this process alone, and brings its tables to this release.
 pub(crate) fn open(path: &Path) -> Result<Connection, Error> {
     own_file(path)?;
@@ -107,7 +124,7 @@ fn own_file(path: &Path) -> Result<(), Error> {
 /// Takes an existing file's rights from everybody else, without opening it: closing a file gives up all locks that
 /// this process has on it.
 #[cfg(unix)]
-fn restrict(path: &Path) -> Result<(), Error> {
+pub(crate) fn restrict(path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(path).map(|m| m.permissions().mode() & 0o777);
     match mode {
@@ -119,7 +136,7 @@ fn restrict(path: &Path) -> Result<(), Error> {
 }
 
 #[cfg(not(unix))]
-fn restrict(_path: &Path) -> Result<(), Error> {
+pub(crate) fn restrict(_path: &Path) -> Result<(), Error> {
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Settings, SettingsArgs, print};
 use crate::error::{ErrorKind, Result};
-use crate::{client, demo, import, prompt, serve};
+use crate::{client, demo, import, maintain, prompt, serve};
 
 #[derive(Parser, Debug)]
 #[command(name = "wattline", version, about = "Time-series database for energy and industrial IoT")]
@@ -32,10 +32,22 @@ enum Command {
     Product(client::product::Args),
     /// Devices
     Device(client::device::Args),
+    /// Delete samples of a model, or list what was deleted
+    Delete(client::deletion::Args),
     /// Import CSV or Parquet files
     Import(import::Args),
     /// Run a simulated wind farm against a server
     Demo(demo::Args),
+    /// Bring everything written so far into segments
+    Flush(maintain::flush::Args),
+    /// Check that every file is what was written, of a running server or of a data directory
+    Check(maintain::check::Args),
+    /// Show what is in a segment, a log, a manifest or a latest-value checkpoint
+    Inspect(maintain::inspect::Args),
+    /// Back up a running server, or list its backups
+    Backup(maintain::backup::Args),
+    /// Restore a backup into an empty data directory
+    Restore(maintain::restore::Args),
 }
 
 #[derive(clap::Args, Clone, Debug)]
@@ -70,8 +82,14 @@ fn run(command: Command) -> Result<()> {
         Command::Model(args) => client::model::run(&args),
         Command::Product(args) => client::product::run(&args),
         Command::Device(args) => client::device::run(&args),
+        Command::Delete(args) => client::deletion::run(&args),
         Command::Import(args) => import::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Flush(args) => maintain::flush::run(&args),
+        Command::Check(args) => maintain::check::run(&args),
+        Command::Inspect(args) => maintain::inspect::run(&args),
+        Command::Backup(args) => maintain::backup::run(&args),
+        Command::Restore(args) => maintain::restore::run(&args),
     }
 }
 

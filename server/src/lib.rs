@@ -1,20 +1,24 @@
 //! The `wattline` binary as a library: protocols, settings, wiring, lifecycle, and the tools of the command line.
 //!
-//! Owns: HTTP, settings, TLS, start and stop of the server; `wattline sql`, `model`, `product`, `device`, `org`,
-//! `import`, `demo`. Does not own: any decision about data (`storage`, `ingest`, `query`), who exists (`registry`).
+//! Owns: HTTP, settings, TLS, start and stop of the server, deletion jobs, checks and backups as operations;
+//! `wattline sql`, `model`, `product`, `device`, `org`, `delete`, `import`, `demo`, `flush`, `check`, `inspect`,
+//! `backup`, `restore`. Does not own: any decision about data (`storage`, `ingest`, `query`), who exists (`registry`).
 //!
-//! Reading order: [`cli`] → [`config`] → [`serve`] → [`open`] → [`http`] → [`shutdown`]; [`client`], [`prompt`],
-//! [`import`] and [`demo`] are the other end of the line.
+//! Reading order: [`cli`] → [`config`] → [`serve`] → [`open`] → [`http`] → [`deletions`], [`operations`] → [`shutdown`]; [`client`], [`prompt`],
+//! [`import`], [`maintain`] and [`demo`] are the other end of the line.
 
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod deletions;
 pub mod demo;
 pub mod error;
 pub mod http;
 pub mod import;
 pub mod log;
+pub mod maintain;
 pub mod open;
+pub mod operations;
 pub mod prompt;
 pub mod serve;
 pub mod shutdown;

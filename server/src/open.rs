@@ -7,6 +7,7 @@
 //! <data_dir>/lock          held while a server runs; names its process
 //! <data_dir>/registry.db   who exists (SQLite)
 //! <data_dir>/store/        the data
+//! <data_dir>/restoring     there while a backup is brought back; nothing opens the directory then
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -24,6 +25,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Batches committed with one sync: beyond this a longer group brings no more throughput, only delay.
 const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// In a data directory whose restore has not ended.
+pub const RESTORING_FILE: &str = "restoring";
 
 /// Everything that is open.
 pub struct Opened {
@@ -48,6 +52,13 @@ pub fn open(settings: &Settings) -> Result<Opened> {
     let failed = |e: std::io::Error| Error::failed(format!("data directory {}: {e}", dir.display()));
     fs::create_dir_all(dir).map_err(failed)?;
     let lock = Lock::take(dir)?;
+    if dir.join(RESTORING_FILE).exists() {
+        let what = format!(
+            "data directory {}: its restore was interrupted; run wattline restore again",
+            dir.display()
+        );
+        return Err(Error::new(ErrorKind::Damaged, what));
+    }
     let registry = Registry::open(&dir.join("registry.db")).map_err(registry_error)?;
     let path = dir.join("store");
     fs::create_dir_all(&path).map_err(failed)?;
@@ -81,6 +92,7 @@ fn storage_settings(settings: &Settings) -> wattline_storage::Settings {
         memtable_bytes: (settings.memory.memtables / memtables) as usize,
         queue_bytes,
         group_bytes: GROUP_BYTES_MAX.min(queue_bytes / 2),
+        merge_bytes_per_second: settings.merge_bytes_per_second,
         ..defaults
     }
 }

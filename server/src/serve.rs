@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http::{self, App};
 use crate::open::{Opened, open};
 use crate::tls::{ClientCertificates, server_config};
-use crate::{log, shutdown};
+use crate::{deletions, log, shutdown};
 
 /// Stack of threads that run statements: planning recurses with the depth of a statement, which `query` bounds for
 /// 2 MiB without optimisation; this is twice that.
@@ -102,13 +102,18 @@ async fn serve(settings: &Settings, queries: Handle, started: Instant) -> Result
     };
     let app = Arc::new(app(settings, &opened, queries, started));
     let mut tasks = JoinSet::new();
+    deletions::fail_interrupted(&app.registry)?;
+    let watching = tokio::spawn(deletions::watch(Arc::clone(&app), stop.clone()));
     let listening = bound.into_iter().map(|bound| start(bound, settings, &app, &stop, &mut tasks)).collect();
     announce(&app, listening, started);
 
     let broken = wait(&stop, &mut tasks).await;
     app.stopping.store(true, Ordering::Release);
     stop.cancel();
+    app.operations.cancel_all();
     drain(settings, &mut tasks).await;
+    // It ends with `stop`; what it holds must be let go before the store closes.
+    let _ = watching.await;
     let closed = shutdown::close(opened.store.clone(), settings.shutdown_timeout).await;
     tracing::info!("stopped");
     drop(app);
@@ -126,6 +131,8 @@ fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) 
         ingestor: opened.ingestor.clone(),
         engine: opened.engine.clone(),
         queries,
+        operations: Arc::default(),
+        backup_dir: settings.backup_dir.clone(),
         http: settings.http.clone(),
         statements: 0.into(),
         metrics: http::metrics::HttpMetrics::default(),

@@ -12,6 +12,7 @@ mod harness;
 mod cli;
 mod http;
 mod lifecycle;
+mod maintain;
 mod settings;
 mod sql;
 mod writes;

@@ -37,6 +37,10 @@ const SHARD_COUNTS: &[Count<ShardStatus>] = &[
     ("syncs", |s| s.syncs),
     ("flushes", |s| s.flushes),
     ("compactions", |s| s.compactions),
+    ("flushed_bytes", |s| s.flushed_bytes),
+    ("merged_bytes", |s| s.merged_bytes),
+    ("damaged_segments", |s| s.damaged),
+    ("pending_deletions", |s| s.tombstones),
 ];
 
 /// The source of `system.shards`.
@@ -111,6 +115,7 @@ impl Segments {
         fields.extend(SEGMENT_TIMES.iter().map(|(name, _)| field(name, instant())));
         fields.extend(SEGMENT_COUNTS.iter().map(|(name, _)| field(name, ArrowType::UInt64)));
         fields.push(field("file", ArrowType::Utf8View));
+        fields.push(Field::new("damage", ArrowType::Utf8View, true));
         Segments { store, schema: Arc::new(Schema::new(fields)) }
     }
 }
@@ -135,6 +140,7 @@ impl RowsSource for Segments {
             arrays.push(Arc::new(UInt64Array::from_iter_values(segments.iter().map(count))));
         }
         arrays.push(Arc::new(segments.iter().map(|s| Some(s.file.clone())).collect::<StringViewArray>()));
+        arrays.push(Arc::new(segments.iter().map(|s| s.damage.clone()).collect::<StringViewArray>()));
         record_batch(&self.schema, arrays, segments.len())
     }
 }

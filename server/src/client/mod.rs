@@ -1,8 +1,10 @@
-//! `wattline org`, `model`, `product`, `device`: the registry from the command line, through a running server.
+//! `wattline org`, `model`, `product`, `device`, `delete`: the registry and deletions from the command line, through a
+//! running server.
 //!
 //! Owns: flags, requests, tables. Does not own: any rule; the server has them, for everybody.
 
 pub mod connection;
+pub mod deletion;
 pub mod device;
 pub mod model;
 pub mod org;
@@ -46,7 +48,7 @@ fn with_query(path: &str, params: &[(&str, Option<&str>)]) -> String {
 }
 
 /// Shows a list as JSON or as a table of the members `columns` name: (heading, member).
-fn show_list(list: &Value, json: bool, columns: &[(&str, &str)]) -> Result<()> {
+pub(crate) fn show_list(list: &Value, json: bool, columns: &[(&str, &str)]) -> Result<()> {
     if json {
         return print_json(list);
     }

@@ -286,6 +286,24 @@ pub const KEYS: &[Key] = &[
         doc: "How many rows an answer may have; 0 = any number. Answers are streamed, so many rows cost the client,\n\
               not the server.",
     },
+    Key {
+        name: "storage.merge_rate_max",
+        env: "WATTLINE_MERGE_RATE_MAX",
+        flag: None,
+        kind: Kind::Bytes(0, 16_384 * GIB),
+        default: "0B",
+        doc: "How many bytes a second compaction writes at most, in each shard; 0 = no limit of its own. It gives way\n\
+              to flushes and writers either way.",
+    },
+    Key {
+        name: "backup.dir",
+        env: "WATTLINE_BACKUP_DIR",
+        flag: None,
+        kind: Kind::Path,
+        default: "",
+        doc: "Folder that `wattline backup` puts backups into; empty = the server takes none. Not inside data_dir,\n\
+              and better on another disk.",
+    },
 ];
 
 /// The setting called `name`.

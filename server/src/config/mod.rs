@@ -241,6 +241,10 @@ pub struct Settings {
     pub ingest: IngestSettings,
     /// SQL.
     pub sql: SqlSettings,
+    /// Bytes a second that compaction writes at most, per shard.
+    pub merge_bytes_per_second: Option<u64>,
+    /// The folder backups go to.
+    pub backup_dir: Option<PathBuf>,
 }
 
 impl Settings {
@@ -298,6 +302,8 @@ impl Settings {
                 timeout: get.duration("sql.timeout"),
                 rows_max: Some(get.count("sql.rows_max")).filter(|&rows| rows > 0),
             },
+            merge_bytes_per_second: Some(get.bytes("storage.merge_rate_max")).filter(|&rate| rate > 0),
+            backup_dir: Some(get.text("backup.dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
         })
     }
 }

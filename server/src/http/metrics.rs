@@ -136,12 +136,24 @@ fn process(text: &mut Text, process: Process) {
 
 fn store(text: &mut Text, shards: &[ShardStatus]) {
     type Read = fn(&ShardStatus) -> u64;
-    let all: [(&str, &str, &str, Read); 19] = [
+    let all: [(&str, &str, &str, Read); 23] = [
         ("samples_written_total", "counter", "Samples written since the start.", |s| s.samples_written),
         ("batches_written_total", "counter", "Batches written since the start.", |s| s.batches_written),
         ("log_syncs_total", "counter", "Syncs of the log since the start.", |s| s.syncs),
         ("flushes_total", "counter", "Memtables flushed since the start.", |s| s.flushes),
         ("compactions_total", "counter", "Merges of segments since the start.", |s| s.compactions),
+        ("flushed_bytes_total", "counter", "Bytes of segments that flushes wrote since the start.", |s| {
+            s.flushed_bytes
+        }),
+        ("merged_bytes_total", "counter", "Bytes of segments that merges wrote since the start.", |s| {
+            s.merged_bytes
+        }),
+        ("damaged_segments", "gauge", "Segments that are damaged or missing, as far as is known.", |s| {
+            s.damaged
+        }),
+        ("pending_deletions", "gauge", "Deletions in force and not carried out on disk yet.", |s| {
+            s.tombstones
+        }),
         ("durable_seqno", "gauge", "Last batch synced to the log.", |s| s.durable.0),
         ("published_seqno", "gauge", "Last batch that readers see.", |s| s.published.0),
         ("flushed_seqno", "gauge", "Last batch in segments.", |s| s.flushed.0),

@@ -4,24 +4,27 @@
 //! what exists (`registry`), decoding of samples (`ingest`), SQL (`query`), durability (`storage`).
 //!
 //! Reading order: [`connection`] → this file (routes, frame) → [`samples`], [`sql`] (with [`encode`]), [`latest`],
-//! [`registry`], [`health`], [`metrics`] → [`body`], [`error`].
+//! [`registry`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
 //!
 //! One request: *accept → TLS → head → count → token → handler → answer*. A panic in a handler is answered 500 and ends
 //! there.
 
 pub mod body;
 pub mod connection;
+pub mod deletions;
 pub mod encode;
 pub mod error;
 pub mod health;
 pub mod latest;
 pub mod metrics;
+pub mod operations;
 pub mod process;
 pub mod registry;
 pub mod samples;
 pub mod sql;
 
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -43,6 +46,7 @@ use wattline_storage::Store;
 use self::error::{ApiError, ApiKind};
 use self::metrics::HttpMetrics;
 use crate::config::HttpSettings;
+use crate::operations::Operations;
 use crate::serve::Listening;
 
 /// The path that needs no token: whoever watches the process must not need to know secrets.
@@ -60,6 +64,10 @@ pub struct App {
     pub engine: Engine,
     /// Where statements run: threads of their own, so that a heavy one delays neither intake nor health checks.
     pub queries: Handle,
+    /// Checks and backups.
+    pub operations: Arc<Operations>,
+    /// The folder backups go to, where one is set.
+    pub backup_dir: Option<PathBuf>,
     /// Limits and patience.
     pub http: HttpSettings,
     /// Statements under way.
@@ -94,7 +102,16 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/devices", get(registry::list_devices).post(registry::create_devices))
         .route("/devices/{product}/{device}", get(registry::show_device))
         .route("/assets/{asset}", get(registry::show_asset))
-        .route("/assets/{asset}/latest", get(latest::read));
+        .route("/assets/{asset}/latest", get(latest::read))
+        .route("/deletions", get(deletions::list).post(deletions::submit))
+        .route("/deletions/{id}", get(deletions::show))
+        .route("/deletions/{id}/resubmit", post(deletions::resubmit))
+        .route("/operations", get(operations::list))
+        .route("/operations/check", post(operations::check))
+        .route("/operations/flush", post(operations::flush))
+        .route("/operations/backup", post(operations::backup))
+        .route("/operations/{id}", get(operations::show).delete(operations::cancel))
+        .route("/backups", get(operations::list_backups));
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

@@ -58,8 +58,9 @@ pub struct BackupProgress {
 /// Told after each file. To end early, answer `false`.
 pub type BackupWatch<'a> = &'a mut dyn FnMut(BackupProgress) -> bool;
 
-/// Puts files into the folder it is given and returns their names: what belongs to a backup beside the store.
-pub type Beside<'a> = &'a mut dyn FnMut(&Path) -> Result<Vec<String>>;
+/// Puts files into the folder it is given and returns their names, or why it could not: what belongs to a backup
+/// beside the store.
+pub type Beside<'a> = &'a mut dyn FnMut(&Path) -> std::result::Result<Vec<String>, String>;
 
 /// The complete backups in a repository, oldest first.
 ///

@@ -1,6 +1,6 @@
 //! Brings a backup back into an empty folder.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use wattline_env::World;
 use wattline_format::frame::checksum;
@@ -83,7 +83,7 @@ pub fn restore(
     Ok(summary)
 }
 
-fn read(world: &World, path: &PathBuf, listed: &Listed) -> Result<Vec<u8>> {
+fn read(world: &World, path: &Path, listed: &Listed) -> Result<Vec<u8>> {
     let bytes = world.disk.read(path).map_err(|e| missing(path, &e))?;
     let found = (bytes.len() as u64, checksum(&bytes));
     if found != (listed.bytes, listed.checksum) {

@@ -52,7 +52,8 @@ pub(crate) fn take(
         taking.segments(shard, &view, repository)?;
     }
     // After the data, so that everything the data refers to is in it.
-    for name in beside(&dir)? {
+    disk.create_dir_all(&dir).map_err(|e| Error::io(format_args!("create {}", dir.display()), &e))?;
+    for name in beside(&dir).map_err(|why| Error::new(ErrorKind::Io, why))? {
         let path = dir.join(&name);
         let settle = || -> std::io::Result<Vec<u8>> {
             disk.append(&path)?.sync()?;

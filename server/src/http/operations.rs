@@ -1,0 +1,184 @@
+//! `/api/v1/operations` and `/api/v1/backups`: flushes, checks and backups of the open store.
+//!
+//! Owns: paths, parameters, the JSON of outcomes. Does not own: running them ([`crate::operations`]), the work
+//! (`storage`).
+
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use wattline_env::World;
+use wattline_storage::{BackupInfo, BackupSummary, CheckReport, Severity, backups, prune_backups};
+
+use super::App;
+use super::body::{json as decode_json, whole};
+use super::error::{ApiError, ApiKind};
+use crate::operations::Operation;
+
+type Shared = State<Arc<App>>;
+type Answer = Result<Response, ApiError>;
+
+/// Name of the registry's copy in a backup.
+pub const REGISTRY_FILE: &str = "registry.db";
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct BackupJson {
+    name: Option<String>,
+    keep: Option<usize>,
+}
+
+/// `GET /operations`: the running one and the last ones, oldest first.
+pub async fn list(State(app): Shared) -> Json<Value> {
+    Json(app.operations.list().iter().map(|operation| operation.json()).collect())
+}
+
+/// `GET /operations/{id}`
+pub async fn show(State(app): Shared, Path(id): Path<u64>) -> Answer {
+    Ok(Json(find(&app, id)?.json()).into_response())
+}
+
+/// `DELETE /operations/{id}`: asks it to end.
+pub async fn cancel(State(app): Shared, Path(id): Path<u64>) -> Answer {
+    let operation = find(&app, id)?;
+    operation.cancel();
+    Ok(Json(operation.json()).into_response())
+}
+
+/// `POST /operations/check`: reads every segment to the last value.
+pub async fn check(State(app): Shared) -> Answer {
+    let store = app.store.clone();
+    start(&app, "check", move |operation| {
+        let report = store.check(&mut |at| operation.progress(at.bytes, at.bytes_total));
+        report.map(|report| report_json(&report)).map_err(|e| e.to_string())
+    })
+}
+
+/// `POST /operations/flush`: brings everything written so far into segments.
+pub async fn flush(State(app): Shared) -> Answer {
+    let store = app.store.clone();
+    start(&app, "flush", move |_| store.flush().map(|()| json!({})).map_err(|e| e.to_string()))
+}
+
+/// `POST /operations/backup`: copies the store and the registry into `backup.dir`.
+pub async fn backup(State(app): Shared, body: Body) -> Answer {
+    let bytes = whole(body, app.http.body_bytes_max, app.http.read_timeout).await?;
+    let asked: BackupJson = if bytes.is_empty() { BackupJson::default() } else { decode_json(&bytes)? };
+    if asked.keep == Some(0) {
+        return Err(ApiError::input("field keep: at least 1, the backup itself"));
+    }
+    let dir = backup_dir(&app)?.to_owned();
+    let name = asked.name.unwrap_or_else(|| default_name(jiff::Timestamp::now()));
+    let (store, registry) = (app.store.clone(), app.registry.clone());
+    start(&app, "backup", move |operation| {
+        let mut beside = |folder: &FilePath| {
+            let path = folder.join(REGISTRY_FILE);
+            // Left by a backup of the same name that was interrupted.
+            let _ = std::fs::remove_file(&path);
+            registry.copy_to(&path).map(|()| vec![REGISTRY_FILE.to_owned()]).map_err(|e| e.to_string())
+        };
+        let mut watch = |at: wattline_storage::BackupProgress| operation.progress(at.bytes, at.bytes_total);
+        let summary = store.backup(&dir, &name, &mut beside, &mut watch).map_err(|e| e.to_string())?;
+        let removed = match asked.keep {
+            None => Vec::new(),
+            Some(keep) => prune_backups(&dir, keep, &World::real()).map_err(|e| {
+                format!("the backup {name} is complete, but old ones could not be removed: {e}")
+            })?,
+        };
+        let mut json = summary_json(&summary);
+        json["removed"] = removed.into();
+        Ok(json)
+    })
+}
+
+/// `GET /backups`: the complete ones, oldest first.
+pub async fn list_backups(State(app): Shared) -> Answer {
+    let dir = backup_dir(&app)?.to_owned();
+    let list = tokio::task::spawn_blocking(move || backups(&dir, &World::real())).await;
+    let list = list.map_err(|e| ApiError::new(ApiKind::Bug, format!("listing ended in a panic: {e}")))??;
+    let list: Vec<Value> = list.iter().map(info_json).collect();
+    Ok(Json(list).into_response())
+}
+
+/// The name of a backup that was given none: when it was begun, in UTC.
+pub fn default_name(now: jiff::Timestamp) -> String {
+    now.strftime("%Y-%m-%dT%H-%M-%SZ").to_string()
+}
+
+fn backup_dir(app: &App) -> Result<&PathBuf, ApiError> {
+    app.backup_dir.as_ref().ok_or_else(|| {
+        ApiError::new(
+            ApiKind::Conflict,
+            "setting backup.dir is not set: the server has no folder for backups",
+        )
+    })
+}
+
+fn find(app: &App, id: u64) -> Result<Arc<Operation>, ApiError> {
+    app.operations.get(id).ok_or_else(|| ApiError::not_found(format!("operation {id} does not exist")))
+}
+
+fn start(
+    app: &App,
+    kind: &'static str,
+    work: impl FnOnce(&Operation) -> Result<Value, String> + Send + 'static,
+) -> Answer {
+    if app.is_stopping() {
+        return Err(ApiError::new(ApiKind::Unavailable, "the server is stopping"));
+    }
+    match app.operations.start(kind, work) {
+        Some(operation) => Ok((StatusCode::ACCEPTED, Json(operation.json())).into_response()),
+        None => Err(ApiError::new(ApiKind::Busy, "another operation is running")),
+    }
+}
+
+/// A report as JSON.
+pub fn report_json(report: &CheckReport) -> Value {
+    let findings: Vec<Value> = report
+        .findings
+        .iter()
+        .map(|f| {
+            let severity = if f.severity == Severity::Damage { "damage" } else { "notice" };
+            json!({"severity": severity, "file": f.path.display().to_string(), "what": f.what})
+        })
+        .collect();
+    json!({
+        "shards": report.shards,
+        "files": report.files,
+        "bytes": report.bytes,
+        "segments": report.segments,
+        "rows": report.rows,
+        "samples": report.samples,
+        "records": report.records,
+        "findings": findings,
+    })
+}
+
+/// What a backup did, as JSON.
+pub fn summary_json(summary: &BackupSummary) -> Value {
+    json!({
+        "name": summary.name,
+        "files": summary.files,
+        "bytes": summary.bytes,
+        "copiedBytes": summary.copied_bytes,
+        "segments": summary.segments,
+        "copiedSegments": summary.segments_copied,
+    })
+}
+
+/// A backup as JSON.
+pub fn info_json(info: &BackupInfo) -> Value {
+    let created = jiff::Timestamp::from_microsecond(info.created_micros).ok();
+    json!({
+        "name": info.name,
+        "created": created.map(|time| time.to_string()),
+        "shards": info.shards,
+        "bytes": info.bytes,
+    })
+}
