@@ -8,7 +8,8 @@
 //! memtable, a list of segments and a slice of the latest-value table.
 //!
 //! Reading order, as the data meets it: [`Store`] (the doors) → `shard` (queue, writer, log) → `memtable` →
-//! `latest` → `version` → `flush` → `manifest` → `compact` → `run` (merging) → `scan` → `recover`.
+//! `latest` → `version` → `flush` → `manifest` → `tombstone`, `expiry` → `compact` → `run` (merging) → `scan` →
+//! `recover`; beside that path `check` and `backup`.
 
 mod backup;
 mod check;
