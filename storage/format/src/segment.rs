@@ -94,6 +94,23 @@ pub struct Summary {
     pub checksum: u64,
 }
 
+/// Bytes of a segment by what they are for. Together they are the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Times.
+    pub times: u64,
+    /// Values, with where they are and their qualities.
+    pub values: u64,
+    /// What the blocks of a column have in common.
+    pub heads: u64,
+    /// Statistics.
+    pub statistics: u64,
+    /// Places, checksums and counts of blocks.
+    pub directory: u64,
+    /// Header, index and footer.
+    pub index: u64,
+}
+
 /// Rows of consecutive assets of one model.
 #[derive(Clone, Debug)]
 pub struct Chunk {

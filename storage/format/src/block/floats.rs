@@ -171,7 +171,10 @@ pub(crate) fn decode(input: &mut Input<'_>, count: usize, heads: &Heads) -> Resu
         _ => heads.page(input, sequence, count),
     };
     let offs = if flags & HAS_OFFS != 0 { list(input, SEQUENCE_OFFS)? } else { Vec::new() };
-    let mut values = mapping.floats(list(input, SEQUENCE_INTEGERS)?);
+    let mut values = match flags & SHARED {
+        0 => mapping.decode(input, count)?,
+        _ => mapping.floats(heads.page(input, SEQUENCE_INTEGERS, count)?),
+    };
     for (value, &off) in values.iter_mut().zip(&offs) {
         *value = f64::from_bits(value.to_bits().wrapping_add_signed(off));
     }

@@ -53,6 +53,9 @@ pub(super) struct Column {
     pub(super) blocks: Vec<Option<Entry>>,
     /// What the blocks have in common.
     pub(super) heads: Heads,
+    /// Bytes of those, and of the statistics.
+    pub(super) head_bytes: u64,
+    pub(super) stats_bytes: u64,
 }
 
 /// One column in one block.
@@ -264,23 +267,25 @@ impl ColumnPlace {
             return Err(input.unknown("column tag", format!("{tag:#04x}")));
         }
         let kind = kind_of(tag);
+        let before = input.left();
         let heads = if tag & COLUMN_SHARED != 0 { Heads::get(input)? } else { Heads::default() };
+        let head_bytes = (before - input.left()) as u64;
         let bitmap = match tag & COLUMN_EVERY_BLOCK {
             0 => Some(input.take(rows.len().div_ceil(8))?),
             _ => None,
         };
         let mut data = self.data;
-        let mut blocks = Vec::with_capacity(rows.len());
+        let (mut blocks, mut stats_bytes) = (Vec::with_capacity(rows.len()), 0);
         for (i, rows) in rows.enumerate() {
             let has = bitmap.is_none_or(|b| b[i / 8] >> (i % 8) & 1 == 1);
             blocks.push(if has {
-                Some(entry(input, kind, rows, &mut data, self.data + self.data_bytes)?)
+                Some(entry(input, kind, rows, &mut data, self.data + self.data_bytes, &mut stats_bytes)?)
             } else {
                 None
             });
         }
         input.end()?;
-        Ok(Column { kind, blocks, heads })
+        Ok(Column { kind, blocks, heads, head_bytes, stats_bytes })
     }
 }
 
@@ -290,16 +295,19 @@ fn entry(
     rows: u32,
     data: &mut u64,
     data_end: u64,
+    stats_bytes: &mut u64,
 ) -> Result<Entry, Error> {
     let flags = input.u8()?;
     if flags & !ENTRY_KNOWN != 0 {
         return Err(input.unknown("entry flags", format!("{flags:#04x}")));
     }
     let count = if flags & ENTRY_FULL == 0 { input.count("values", rows as usize)? as u32 } else { rows };
+    let before = input.left();
     let stats = match flags & ENTRY_STATS {
         0 => None,
         _ => Some(Stats::get(input, kind, count, rows - count)?),
     };
+    *stats_bytes += (before - input.left()) as u64;
     let payload = payload(input, data, data_end)?;
     Ok(Entry { count, quality: flags & ENTRY_QUALITY != 0, stats, payload })
 }

@@ -8,7 +8,7 @@ use wattline_model::{Column, Kind, ModelId, PointId, Rows, Values};
 use super::directory::{self, Directory, Entry, Payload};
 use super::index::{self, ModelChunks};
 use super::stats::Stats;
-use super::{BlockRows, Chunk, Header, Summary};
+use super::{BlockRows, Chunk, Header, Room, Summary};
 use crate::block::{bools, floats, ints, presence, quality, texts, times};
 use crate::error::{Error, ErrorKind};
 use crate::frame;
@@ -85,6 +85,30 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// What takes how much room in the file.
+    ///
+    /// # Errors
+    /// Where a directory is damaged.
+    pub fn room(&self) -> Result<Room, Error> {
+        let mut room = Room::default();
+        let mut chunks = 0;
+        for chunk in self.inner.models.iter().flat_map(|m| &m.chunks) {
+            let directory = self.directory(chunk)?;
+            room.times += directory.times.iter().map(|t| t.bytes as u64).sum::<u64>();
+            chunks += chunk.place.data_bytes + chunk.place.directory_bytes;
+            for place in 0..chunk.points.len() {
+                let column = self.column_entries(chunk, place)?;
+                room.heads += column.head_bytes;
+                room.statistics += column.stats_bytes;
+                room.values += column.blocks.iter().flatten().map(|e| e.payload.bytes as u64).sum::<u64>();
+            }
+        }
+        room.index = self.inner.summary.bytes - chunks;
+        // Short payloads lie in the directory; they count as what they hold.
+        room.directory = chunks - (room.times + room.statistics + room.heads + room.values);
+        Ok(room)
     }
 
     /// The times of block `block`, microseconds, one a row.
