@@ -32,6 +32,16 @@ pub(crate) fn put_head(out: &mut Vec<u8>, magic: &[u8; 8], version: u32) {
 
 /// Reads magic and version; other versions than `version` are refused by name.
 pub(crate) fn head(input: &mut Input<'_>, magic: &[u8; 8], version: u32) -> Result<(), Error> {
+    head_of(input, magic, version, version).map(drop)
+}
+
+/// Reads magic and version and returns the version; other versions than `oldest` to `newest` are refused by name.
+pub(crate) fn head_of(
+    input: &mut Input<'_>,
+    magic: &[u8; 8],
+    oldest: u32,
+    newest: u32,
+) -> Result<u32, Error> {
     let start = input.offset();
     let found = input.take(8)?;
     if found != magic {
@@ -39,11 +49,12 @@ pub(crate) fn head(input: &mut Input<'_>, magic: &[u8; 8], version: u32) -> Resu
         return Err(Error::new(ErrorKind::Damaged, input.file(), start, what));
     }
     let found = input.u32()?;
-    if found != version {
-        let what = format!("expected format version {version}, found {found}");
+    if found < oldest || newest < found {
+        let or = if oldest < newest { format!("{oldest} to {newest}") } else { newest.to_string() };
+        let what = format!("expected format version {or}, found {found}");
         return Err(Error::new(ErrorKind::Unsupported, input.file(), start + 8, what));
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Appends the checksum of everything in `out` from `start` on.

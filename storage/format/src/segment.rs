@@ -23,8 +23,10 @@ pub use writer::Writer;
 
 /// The first and the last bytes of a segment file.
 pub const MAGIC: &[u8; 8] = b"WATTSEG\0";
-/// The format version written, and the only one read.
-pub const VERSION: u32 = 1;
+/// The format version written.
+pub const VERSION: u32 = 2;
+/// The oldest format version read.
+pub const VERSION_MIN: u32 = 1;
 /// Rows of a block at most: one decoded column of a block stays in a core's first-level cache.
 pub const BLOCK_ROWS: usize = 1024;
 /// Rows of a chunk at most: bounds what a writer buffers and what a reader lays out for one chunk.

@@ -25,18 +25,38 @@ enum Bytewise {
     Packed,
 }
 
-fn check(format: &str, name: &str, written: &[u8], bytewise: Bytewise, describe: fn(&[u8]) -> String) {
-    let folder =
-        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden")).join(format).join("v1");
-    let (bin, txt) = (folder.join(format!("{name}.bin")), folder.join(format!("{name}.txt")));
+/// The file `format`/v`version`/`name` and its readable twin.
+fn places(format: &str, version: u32, name: &str) -> (PathBuf, PathBuf) {
+    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden"));
+    let folder = root.join(format).join(format!("v{version}"));
+    (folder.join(format!("{name}.bin")), folder.join(format!("{name}.txt")))
+}
+
+/// A file of a version that is no longer written is read as it was.
+fn check_kept(format: &str, version: u32, name: &str, describe: fn(&[u8]) -> String) {
+    let (bin, txt) = places(format, version, name);
+    let kept = std::fs::read(&bin).unwrap_or_else(|e| panic!("{}: {e}", bin.display()));
+    let text = std::fs::read_to_string(&txt).unwrap();
+    assert_eq!(describe(&kept), text, "{} is read differently", bin.display());
+}
+
+fn check(
+    format: &str,
+    version: u32,
+    name: &str,
+    written: &[u8],
+    bytewise: Bytewise,
+    describe: fn(&[u8]) -> String,
+) {
+    let (bin, txt) = places(format, version, name);
     if std::env::var("WATTLINE_GOLDEN").as_deref() == Ok("write") {
-        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::create_dir_all(bin.parent().unwrap()).unwrap();
         std::fs::write(&bin, written).unwrap();
         std::fs::write(&txt, describe(written)).unwrap();
     }
-    let kept = std::fs::read(&bin).unwrap_or_else(|e| panic!("{}: {e}", bin.display()));
+    check_kept(format, version, name, describe);
+    let kept = std::fs::read(&bin).unwrap();
     let text = std::fs::read_to_string(&txt).unwrap();
-    assert_eq!(describe(&kept), text, "{format}/{name} is read differently");
     assert_eq!(describe(written), text, "{format}/{name} is written differently");
     if bytewise == Bytewise::Yes {
         assert!(written == kept, "{format}/{name} is written with other bytes");
@@ -108,7 +128,7 @@ fn log_v1() {
         let seqno = 41 + i as u64;
         log::encode_record(&mut file, Seqno(seqno), Seqno(seqno.min(42)), batch);
     }
-    check("log", "batches", &file, Bytewise::Yes, |bytes| {
+    check("log", 1, "batches", &file, Bytewise::Yes, |bytes| {
         let mut reader = log::Reader::open("golden", bytes).unwrap();
         let mut text = format!("{:?}\n", reader.header());
         loop {
@@ -161,7 +181,7 @@ fn manifest_v1() {
     };
     manifest::encode_edit(&mut file, &edit);
     manifest::encode_edit(&mut file, &manifest::Edit::default());
-    check("manifest", "edits", &file, Bytewise::Yes, |bytes| {
+    check("manifest", 1, "edits", &file, Bytewise::Yes, |bytes| {
         format!("{:#?}\n", manifest::decode("golden", bytes).unwrap())
     });
 }
@@ -185,7 +205,7 @@ fn latest_v1() {
     let assets = vec![AssetId(10), AssetId(20), AssetId(70_000)];
     let models = [latest::ModelLatest { model: ModelId(7), assets, columns: vec![floats, texts] }];
     let file = latest::encode(ShardId(3), Seqno(45), &models);
-    check("latest", "table", &file, Bytewise::Packed, |bytes| {
+    check("latest", 1, "table", &file, Bytewise::Packed, |bytes| {
         format!("{:#?}\n", latest::decode("golden", bytes).unwrap())
     });
 }
@@ -268,11 +288,25 @@ fn describe_segment(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn segment_v1_hot() {
-    check("segment", "hot", &segment_file(Depth::Hot), Bytewise::Yes, describe_segment);
+fn segments_of_version_1_are_read() {
+    check_kept("segment", 1, "hot", describe_segment);
+    check_kept("segment", 1, "deep", describe_segment);
 }
 
 #[test]
-fn segment_v1_deep() {
-    check("segment", "deep", &segment_file(Depth::Deep), Bytewise::Packed, describe_segment);
+fn segment_v2_hot() {
+    check("segment", 2, "hot", &segment_file(Depth::Hot), Bytewise::Yes, describe_segment);
+}
+
+#[test]
+fn segment_v2_deep() {
+    check("segment", 2, "deep", &segment_file(Depth::Deep), Bytewise::Packed, describe_segment);
+}
+
+#[test]
+fn both_versions_say_the_same() {
+    for name in ["hot", "deep"] {
+        let [one, two] = [1, 2].map(|version| std::fs::read(places("segment", version, name).1).unwrap());
+        assert!(one == two, "{name}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Any bytes as a segment, read to the last value. Give it `tests/golden/segment/v1` as a corpus.
+//! Any bytes as a segment, read to the last value. Give it `tests/golden/segment/v1` and `v2` as a corpus.
 #![no_main]
 
 use bytes::Bytes;

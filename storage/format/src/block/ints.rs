@@ -13,6 +13,8 @@ const CODEC_CONSTANT: u8 = 0;
 const CODEC_RUNS: u8 = 1;
 /// The integers lie in the column's shared sequence 0.
 const CODEC_SHARED: u8 = 2;
+/// The same, and they take all that is left.
+const CODEC_SHARED_LAST: u8 = 3;
 /// Plus how many times the values were subtracted from each other, 0 to 2.
 const CODEC_PLAIN: u8 = 4;
 const CODEC_DELTA_DELTA: u8 = CODEC_PLAIN + 2;
@@ -57,8 +59,8 @@ pub(crate) fn encode(out: &mut Vec<u8>, values: &[i64]) {
 pub(crate) fn encode_shared(values: &[i64], lengths: &[usize]) -> Option<(Vec<Packed>, Vec<Vec<u8>>)> {
     let packed = Packed::of(values, lengths)?;
     let payload = |i| {
-        let mut out = vec![CODEC_SHARED];
-        packed.put_page(&mut out, i);
+        let mut out = vec![CODEC_SHARED_LAST];
+        packed.put_last_page(&mut out, i);
         out
     };
     let payloads = (0..lengths.len()).map(payload).collect();
@@ -191,11 +193,12 @@ pub(crate) fn decode_as<T: Clone>(
 /// Reads `count` values of a column with shared sequences.
 pub(crate) fn decode_shared(input: &mut Input<'_>, count: usize, heads: &Heads) -> Result<Vec<i64>, Error> {
     let mut ahead = input.clone();
-    if ahead.u8() == Ok(CODEC_SHARED) {
-        *input = ahead;
-        return heads.page(input, 0, count);
+    let codec = ahead.u8()?;
+    if !matches!(codec, CODEC_SHARED | CODEC_SHARED_LAST) {
+        return decode(input, count);
     }
-    decode(input, count)
+    *input = ahead;
+    if codec == CODEC_SHARED { heads.page(input, 0, count) } else { heads.last_page(input, 0, count) }
 }
 
 fn decode_runs<T: Clone>(

@@ -98,6 +98,14 @@ impl Mapping {
         (-OFF_MAX..=OFF_MAX).contains(&off).then_some((integer, off))
     }
 
+    /// The integer of the decimal next to `v`, however far that is off; `None` for other maps.
+    pub(crate) fn around(self, v: f64) -> Option<i64> {
+        match self {
+            Mapping::Decimal(places) => round(v * POWERS[usize::from(places)]).map(|rounded| rounded as i64),
+            _ => None,
+        }
+    }
+
     /// The float of an integer.
     #[inline]
     pub(crate) fn float(self, integer: i64) -> f64 {

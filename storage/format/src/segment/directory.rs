@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use wattline_model::Kind;
 
 use super::stats::Stats;
+use crate::block::mapping::Mapping;
 use crate::block::shared::{self, Heads, Packed};
 use crate::error::Error;
 use crate::frame;
@@ -21,12 +22,15 @@ pub(super) const STATS_VALUES_MIN: usize = 17;
 const ENTRY_FULL: u8 = 0b0001;
 const ENTRY_STATS: u8 = 0b0010;
 const ENTRY_QUALITY: u8 = 0b0100;
-const ENTRY_KNOWN: u8 = 0b0111;
+/// Statistics are relative to each other, those of floats integers by the column's map.
+const ENTRY_STATS_RELATIVE: u8 = 0b1000;
+const ENTRY_KNOWN: u8 = 0b1111;
 
 const COLUMN_KIND: u8 = 0b0011;
 const COLUMN_EVERY_BLOCK: u8 = 0b0100;
 const COLUMN_SHARED: u8 = 0b1000;
-const COLUMN_KNOWN: u8 = 0b1111;
+const COLUMN_MAPPED: u8 = 0b1_0000;
+const COLUMN_KNOWN: u8 = 0b1_1111;
 
 /// The directory of a chunk.
 #[derive(Debug)]
@@ -134,21 +138,24 @@ impl Builder {
         put_payload(&mut self.times, data, payload);
     }
 
-    /// Adds a column: `blocks` holds its (block, count, quality, statistics, payload) in order. `rows` are the
-    /// lengths of all blocks, `sequences` what blocks have in common.
+    /// Adds a column; `rows` are the lengths of all blocks.
     pub(super) fn column(
         &mut self,
         data: &mut Vec<u8>,
         kind: Kind,
         rows: &[u32],
-        blocks: &[BuiltEntry],
-        sequences: &[Packed],
+        built: &BuiltColumn,
     ) {
+        let BuiltColumn { entries: blocks, sequences, mapping } = built;
         let data_start = data.len();
         self.entries.clear();
         let every = blocks.len() == rows.len();
         let shared = if sequences.is_empty() { 0 } else { COLUMN_SHARED };
-        self.entries.push(kind_code(kind) | shared | if every { COLUMN_EVERY_BLOCK } else { 0 });
+        let mapped = if mapping.is_some() { COLUMN_MAPPED } else { 0 };
+        self.entries.push(kind_code(kind) | shared | mapped | if every { COLUMN_EVERY_BLOCK } else { 0 });
+        if let Some(mapping) = mapping {
+            mapping.put(&mut self.entries);
+        }
         if shared != 0 {
             shared::put_heads(&mut self.entries, sequences);
         }
@@ -161,18 +168,24 @@ impl Builder {
         }
         for entry in blocks {
             let full = entry.count == rows[entry.block];
+            let relative = entry.stats.as_ref().and_then(|stats| stats.relative(*mapping));
             let mut flags = 0;
-            for (flag, on) in
-                [(ENTRY_FULL, full), (ENTRY_STATS, entry.stats.is_some()), (ENTRY_QUALITY, entry.quality)]
-            {
+            for (flag, on) in [
+                (ENTRY_FULL, full),
+                (ENTRY_STATS, entry.stats.is_some()),
+                (ENTRY_QUALITY, entry.quality),
+                (ENTRY_STATS_RELATIVE, relative.is_some()),
+            ] {
                 flags |= if on { flag } else { 0 };
             }
             self.entries.push(flags);
             if !full {
                 put_varint(&mut self.entries, u64::from(entry.count));
             }
-            if let Some(stats) = &entry.stats {
-                stats.put(&mut self.entries);
+            match (&entry.stats, relative) {
+                (_, Some(relative)) => self.entries.extend_from_slice(&relative),
+                (Some(stats), None) => stats.put(&mut self.entries),
+                (None, None) => {}
             }
             put_payload(&mut self.entries, data, &entry.payload);
         }
@@ -188,6 +201,15 @@ impl Builder {
         out.extend_from_slice(&self.columns);
         out
     }
+}
+
+/// A column, encoded: its blocks in order, and what they have in common.
+#[derive(Debug)]
+pub(super) struct BuiltColumn {
+    pub(super) entries: Vec<BuiltEntry>,
+    pub(super) sequences: Vec<Packed>,
+    /// Of floats.
+    pub(super) mapping: Option<Mapping>,
 }
 
 /// One column in one block, encoded.
@@ -268,7 +290,9 @@ impl ColumnPlace {
         }
         let kind = kind_of(tag);
         let before = input.left();
-        let heads = if tag & COLUMN_SHARED != 0 { Heads::get(input)? } else { Heads::default() };
+        let mapping = if tag & COLUMN_MAPPED != 0 { Some(Mapping::get(input)?) } else { None };
+        let mut heads = if tag & COLUMN_SHARED != 0 { Heads::get(input)? } else { Heads::default() };
+        heads.mapping = mapping;
         let head_bytes = (before - input.left()) as u64;
         let bitmap = match tag & COLUMN_EVERY_BLOCK {
             0 => Some(input.take(rows.len().div_ceil(8))?),
@@ -279,7 +303,7 @@ impl ColumnPlace {
         for (i, rows) in rows.enumerate() {
             let has = bitmap.is_none_or(|b| b[i / 8] >> (i % 8) & 1 == 1);
             blocks.push(if has {
-                Some(entry(input, kind, rows, &mut data, self.data + self.data_bytes, &mut stats_bytes)?)
+                Some(entry(input, kind, mapping, rows, &mut data, self.data + self.data_bytes, &mut stats_bytes)?)
             } else {
                 None
             });
@@ -292,6 +316,7 @@ impl ColumnPlace {
 fn entry(
     input: &mut Input<'_>,
     kind: Kind,
+    mapping: Option<Mapping>,
     rows: u32,
     data: &mut u64,
     data_end: u64,
@@ -305,6 +330,9 @@ fn entry(
     let before = input.left();
     let stats = match flags & ENTRY_STATS {
         0 => None,
+        _ if flags & ENTRY_STATS_RELATIVE != 0 => {
+            Some(Stats::get_relative(input, kind, mapping, count, rows - count)?)
+        }
         _ => Some(Stats::get(input, kind, count, rows - count)?),
     };
     *stats_bytes += (before - input.left()) as u64;

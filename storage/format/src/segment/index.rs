@@ -10,7 +10,7 @@ use wattline_model::{AssetId, ModelId, PointId, Seqno, ShardId};
 
 use super::{
     BLOCK_ROWS, BlockRows, CHUNK_ROWS, Chunk, FOOTER_BYTES, HEADER_BYTES, Header, MAGIC, Place, Run, Summary,
-    VERSION,
+    VERSION, VERSION_MIN,
 };
 use crate::error::{Error, ErrorKind};
 use crate::frame;
@@ -55,7 +55,7 @@ pub(super) fn decode_header(file: &str, bytes: &[u8]) -> Result<Header, Error> {
         return Err(Error::new(ErrorKind::Damaged, file, 0, what));
     };
     let mut input = Input::new(file, 0, head);
-    frame::head(&mut input, MAGIC, VERSION)?;
+    frame::head_of(&mut input, MAGIC, VERSION_MIN, VERSION)?;
     let shard = ShardId(input.u32()?);
     let store = input.u64()?;
     let (partition, partition_micros) = (input.i64()?, input.i64()?);
