@@ -27,8 +27,11 @@ pub const MAGIC: &[u8; 8] = b"WATTSEG\0";
 pub const VERSION: u32 = 2;
 /// The oldest format version read.
 pub const VERSION_MIN: u32 = 1;
-/// Rows of a block at most: one decoded column of a block stays in a core's first-level cache.
+/// Rows of a block that is written at most: one decoded column of a block stays in a core's first-level cache, and
+/// statistics are fine enough to answer for hours and days.
 pub const BLOCK_ROWS: usize = 1024;
+/// Rows of a block that is read at most. Longer blocks are smaller a point; the format leaves room to choose them.
+pub const BLOCK_ROWS_MAX: usize = 4 * BLOCK_ROWS;
 /// Rows of a chunk at most: bounds what a writer buffers and what a reader lays out for one chunk.
 pub const CHUNK_ROWS: usize = 64 * 1024;
 /// A run of at least this many rows gets blocks of its own; shorter ones share.

@@ -26,6 +26,11 @@ const TOKENS: usize = DIRECT as usize + 8 * (64 - DIRECT_BITS as usize);
 /// Most bits that the state takes at a time.
 const EXTRA_BITS_MAX: u32 = 8;
 
+/// Blocks that tell how a column is best predicted.
+const BLOCKS_LOOKED_AT: usize = 8;
+/// About what a frequency costs in a head.
+const FREQUENCY_BITS: f64 = 8.0;
+
 /// How steps depend on what came before: not; on the size of the step before; on whether the value before is the
 /// column's least or greatest, where clamped and resting signals stay; on both.
 const CONTEXTS: [usize; 4] = [1, 3, 3, 9];
@@ -98,56 +103,70 @@ impl Shape {
     }
 }
 
-/// A column's head and pages.
+/// How often each token occurs in a context.
+type Counts = [u32; TOKENS];
+
+/// A column's head and pages, the blocks being of these `lengths`.
 pub(crate) fn encode(values: &[i64], lengths: &[usize]) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
-    let (&min, &max) = (values.iter().min()?, values.iter().max()?);
-    let blocks = || {
-        let mut rest = values;
-        lengths.iter().map_while(move |&length| {
-            let (block, others) = rest.split_at_checked(length)?;
-            rest = others;
-            Some(block)
-        })
-    };
-    let shape = |order| {
-        let base = middle_step(values, order);
-        Shape { order, contexts: BY_STEP | BY_EDGE, base, min, max }
-    };
-    let mut best: Option<(f64, Shape, Vec<[u32; TOKENS]>)> = None;
-    // Which order is best shows in a few blocks.
-    let every = lengths.len().div_ceil(8).max(1);
-    let order = (0..=ORDER_MAX).map(shape).min_by(|a, b| {
-        let cost = |s: &Shape| {
-            let mut counts = vec![[0; TOKENS]];
-            blocks().step_by(every).for_each(|b| s.steps(b, |_, step| counts[0][token(step).0] += 1));
-            bits(&counts[0])
-        };
-        cost(a).total_cmp(&cost(b))
-    })?;
-    let mut counts = vec![[0; TOKENS]; CONTEXTS[3]];
-    blocks().for_each(|b| order.steps(b, |context, step| counts[context][token(step).0] += 1));
-    for (contexts, &number) in (0..).zip(&CONTEXTS) {
-        let mut merged = vec![[0; TOKENS]; number];
-        for (i, counts) in counts.iter().enumerate() {
-            let to = [0, i % 3, i / 3, i][usize::from(contexts)];
-            merged[to].iter_mut().zip(counts).for_each(|(to, n)| *to += n);
-        }
-        let head: usize = merged.iter().flatten().filter(|&&n| n > 0).count();
-        let cost = merged.iter().map(bits).sum::<f64>() + 8.0 * head as f64;
-        if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
-            best = Some((cost, Shape { contexts, ..order }, merged));
-        }
+    let mut blocks = Vec::with_capacity(lengths.len());
+    let mut rest = values;
+    for &length in lengths {
+        let (block, others) = rest.split_at_checked(length)?;
+        blocks.push(block);
+        rest = others;
     }
-    let (_, shape, counts) = best?;
+    let shape = shape_of(values, &blocks)?;
+    let (shape, counts) = with_contexts(shape, &blocks);
     let frequencies: Vec<Vec<u32>> = counts.iter().map(normalized).collect();
-    let head = put_head(&shape, &frequencies);
     let starts: Vec<Vec<u32>> = frequencies.iter().map(|f| starts(f)).collect();
-    let page = |block: &[i64]| {
+    let page = |block: &&[i64]| {
         let mut steps = Vec::with_capacity(block.len());
         shape.steps(block, |context, step| steps.push((context, step)));
         put_page(&shape, block, &steps, &frequencies, &starts)
     };
-    Some((head, blocks().map(page).collect()))
+    Some((put_head(&shape, &frequencies), blocks.iter().map(page).collect()))
+}
+
+/// The prediction that suits best, going by some of the blocks.
+fn shape_of(values: &[i64], blocks: &[&[i64]]) -> Option<Shape> {
+    let (&min, &max) = (values.iter().min()?, values.iter().max()?);
+    let every = blocks.len().div_ceil(BLOCKS_LOOKED_AT).max(1);
+    let cost = |shape: &Shape| {
+        let mut counts = [0; TOKENS];
+        for block in blocks.iter().step_by(every) {
+            shape.steps(block, |_, step| counts[token(step).0] += 1);
+        }
+        bits(&counts)
+    };
+    let shapes = (0..=ORDER_MAX).map(|order| {
+        let shape = Shape { order, contexts: BY_STEP | BY_EDGE, base: middle_step(values, order), min, max };
+        (cost(&shape), shape)
+    });
+    shapes.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, shape)| shape)
+}
+
+/// The contexts that suit best, heads included, and what they count.
+fn with_contexts(shape: Shape, blocks: &[&[i64]]) -> (Shape, Vec<Counts>) {
+    let mut all = vec![[0; TOKENS]; CONTEXTS[usize::from(BY_STEP | BY_EDGE)]];
+    for block in blocks {
+        shape.steps(block, |context, step| all[context][token(step).0] += 1);
+    }
+    let merged = |contexts: u8| {
+        let mut merged = vec![[0; TOKENS]; CONTEXTS[usize::from(contexts)]];
+        for (i, counts) in all.iter().enumerate() {
+            let to = [0, i % 3, i / 3, i][usize::from(contexts)];
+            merged[to].iter_mut().zip(counts).for_each(|(to, n)| *to += n);
+        }
+        merged
+    };
+    let candidates = (0..=BY_STEP | BY_EDGE).map(|contexts| {
+        let counts = merged(contexts);
+        let frequencies = counts.iter().flatten().filter(|&&n| n > 0).count();
+        let cost = counts.iter().map(bits).sum::<f64>() + FREQUENCY_BITS * frequencies as f64;
+        (cost, Shape { contexts, ..shape }, counts)
+    });
+    let best = candidates.min_by(|a, b| a.0.total_cmp(&b.0));
+    best.map_or_else(|| (shape, all.clone()), |(_, shape, counts)| (shape, counts))
 }
 
 /// The median of a few steps spread over the values.
@@ -168,7 +187,7 @@ fn middle_step(values: &[i64], order: u8) -> i64 {
 }
 
 /// Bits that tokens so frequent take, with their extra bits.
-fn bits(counts: &[u32; TOKENS]) -> f64 {
+fn bits(counts: &Counts) -> f64 {
     let sum: f64 = counts.iter().map(|&n| f64::from(n)).sum();
     let of = |(token, &n): (usize, &u32)| {
         let n = f64::from(n);
@@ -178,7 +197,7 @@ fn bits(counts: &[u32; TOKENS]) -> f64 {
 }
 
 /// Counts as frequencies that add up to [`TOTAL`], none of an occurring token 0; up to the last that occurs.
-fn normalized(counts: &[u32; TOKENS]) -> Vec<u32> {
+fn normalized(counts: &Counts) -> Vec<u32> {
     let sum: u64 = counts.iter().map(|&n| u64::from(n)).sum();
     let len = counts.iter().rposition(|&n| n > 0).map_or(0, |last| last + 1);
     if sum == 0 {
@@ -243,7 +262,7 @@ fn put_page(
             back.push(state as u8);
             state >>= 8;
         }
-        state = (state / frequency << TOTAL_BITS) + start + state % frequency;
+        state = ((state / frequency) << TOTAL_BITS) + start + state % frequency;
     }
     let mut out = Vec::with_capacity(back.len() + 8);
     let mut before = 0_i64;
@@ -282,7 +301,10 @@ impl Slot {
     }
 }
 
-const _: () = assert!(TOKENS <= 1 << (u32::BITS - 2 * TOTAL_BITS - 1), "a token, a frequency and an offset share 32 bits");
+const _: () = assert!(
+    TOKENS <= 1 << (u32::BITS - 2 * TOTAL_BITS - 1),
+    "a token, a frequency and an offset share 32 bits"
+);
 
 /// Bytes of a page after its state, as they are taken in.
 struct Refill<'a> {

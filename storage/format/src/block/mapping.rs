@@ -139,7 +139,14 @@ impl Mapping {
                         let inverse = 1.0 / power;
                         arch.dispatch(
                             #[inline(always)]
-                            || ints::decode_as(input, count, #[inline(always)] |i| quotient(float_of(i), power, inverse)),
+                            || {
+                                ints::decode_as(
+                                    input,
+                                    count,
+                                    #[inline(always)]
+                                    |i| quotient(float_of(i), power, inverse),
+                                )
+                            },
                         )
                     }
                 }

@@ -123,7 +123,7 @@ pub(crate) struct Heads {
 
 #[derive(Debug)]
 enum Sequence {
-    Pco(ChunkDecompressor<i64>),
+    Pco(Box<ChunkDecompressor<i64>>),
     Coded(coded::Head),
 }
 
@@ -136,7 +136,7 @@ impl Sequence {
             return Ok(Sequence::Coded(head));
         }
         match FileDecompressor::new(head).and_then(|(file, rest)| file.chunk_decompressor(rest)) {
-            Ok((sequence, [])) => Ok(Sequence::Pco(sequence)),
+            Ok((sequence, [])) => Ok(Sequence::Pco(Box::new(sequence))),
             Ok(_) => Err(input.damaged("the end of a head", "more bytes")),
             Err(e) => Err(input.damaged("the head of a sequence", e)),
         }

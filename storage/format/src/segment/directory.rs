@@ -30,7 +30,9 @@ const COLUMN_KIND: u8 = 0b0011;
 const COLUMN_EVERY_BLOCK: u8 = 0b0100;
 const COLUMN_SHARED: u8 = 0b1000;
 const COLUMN_MAPPED: u8 = 0b1_0000;
-const COLUMN_KNOWN: u8 = 0b1_1111;
+/// The flags of all entries are the same and stand before them.
+const COLUMN_SAME_FLAGS: u8 = 0b10_0000;
+const COLUMN_KNOWN: u8 = 0b11_1111;
 
 /// The directory of a chunk.
 #[derive(Debug)]
@@ -139,20 +141,20 @@ impl Builder {
     }
 
     /// Adds a column; `rows` are the lengths of all blocks.
-    pub(super) fn column(
-        &mut self,
-        data: &mut Vec<u8>,
-        kind: Kind,
-        rows: &[u32],
-        built: &BuiltColumn,
-    ) {
+    pub(super) fn column(&mut self, data: &mut Vec<u8>, kind: Kind, rows: &[u32], built: &BuiltColumn) {
         let BuiltColumn { entries: blocks, sequences, mapping } = built;
         let data_start = data.len();
         self.entries.clear();
         let every = blocks.len() == rows.len();
         let shared = if sequences.is_empty() { 0 } else { COLUMN_SHARED };
         let mapped = if mapping.is_some() { COLUMN_MAPPED } else { 0 };
-        self.entries.push(kind_code(kind) | shared | mapped | if every { COLUMN_EVERY_BLOCK } else { 0 });
+        let places = if every { COLUMN_EVERY_BLOCK } else { 0 };
+        let described: Vec<(u8, Option<Vec<u8>>)> =
+            blocks.iter().map(|e| describe(e, rows, *mapping)).collect();
+        let same = described.first().map(|(flags, _)| *flags);
+        let same = same.filter(|_| described.len() > 1 && described.windows(2).all(|w| w[0].0 == w[1].0));
+        let same_flags = if same.is_some() { COLUMN_SAME_FLAGS } else { 0 };
+        self.entries.push(kind_code(kind) | shared | mapped | places | same_flags);
         if let Some(mapping) = mapping {
             mapping.put(&mut self.entries);
         }
@@ -166,20 +168,12 @@ impl Builder {
                 self.entries[start + entry.block / 8] |= 1 << (entry.block % 8);
             }
         }
-        for entry in blocks {
-            let full = entry.count == rows[entry.block];
-            let relative = entry.stats.as_ref().and_then(|stats| stats.relative(*mapping));
-            let mut flags = 0;
-            for (flag, on) in [
-                (ENTRY_FULL, full),
-                (ENTRY_STATS, entry.stats.is_some()),
-                (ENTRY_QUALITY, entry.quality),
-                (ENTRY_STATS_RELATIVE, relative.is_some()),
-            ] {
-                flags |= if on { flag } else { 0 };
+        self.entries.extend(same);
+        for (entry, (flags, relative)) in blocks.iter().zip(described) {
+            if same.is_none() {
+                self.entries.push(flags);
             }
-            self.entries.push(flags);
-            if !full {
+            if flags & ENTRY_FULL == 0 {
                 put_varint(&mut self.entries, u64::from(entry.count));
             }
             match (&entry.stats, relative) {
@@ -201,6 +195,18 @@ impl Builder {
         out.extend_from_slice(&self.columns);
         out
     }
+}
+
+/// The flags of an entry, and its statistics where they can be relative.
+fn describe(entry: &BuiltEntry, rows: &[u32], mapping: Option<Mapping>) -> (u8, Option<Vec<u8>>) {
+    let relative = entry.stats.as_ref().and_then(|stats| stats.relative(mapping));
+    let flags = [
+        (ENTRY_FULL, entry.count == rows[entry.block]),
+        (ENTRY_STATS, entry.stats.is_some()),
+        (ENTRY_QUALITY, entry.quality),
+        (ENTRY_STATS_RELATIVE, relative.is_some()),
+    ];
+    (flags.into_iter().filter(|(_, on)| *on).fold(0, |flags, (flag, _)| flags | flag), relative)
 }
 
 /// A column, encoded: its blocks in order, and what they have in common.
@@ -298,12 +304,16 @@ impl ColumnPlace {
             0 => Some(input.take(rows.len().div_ceil(8))?),
             _ => None,
         };
+        let same = if tag & COLUMN_SAME_FLAGS != 0 { Some(input.u8()?) } else { None };
         let mut data = self.data;
         let (mut blocks, mut stats_bytes) = (Vec::with_capacity(rows.len()), 0);
         for (i, rows) in rows.enumerate() {
             let has = bitmap.is_none_or(|b| b[i / 8] >> (i % 8) & 1 == 1);
             blocks.push(if has {
-                Some(entry(input, kind, mapping, rows, &mut data, self.data + self.data_bytes, &mut stats_bytes)?)
+                let flags = same.map_or_else(|| input.u8(), Ok)?;
+                let entry = Entry::get(input, (kind, mapping), flags, rows, &mut stats_bytes)?;
+                let payload = payload(input, &mut data, self.data + self.data_bytes)?;
+                Some(Entry { payload, ..entry })
             } else {
                 None
             });
@@ -313,29 +323,27 @@ impl ColumnPlace {
     }
 }
 
-fn entry(
-    input: &mut Input<'_>,
-    kind: Kind,
-    mapping: Option<Mapping>,
-    rows: u32,
-    data: &mut u64,
-    data_end: u64,
-    stats_bytes: &mut u64,
-) -> Result<Entry, Error> {
-    let flags = input.u8()?;
-    if flags & !ENTRY_KNOWN != 0 {
-        return Err(input.unknown("entry flags", format!("{flags:#04x}")));
-    }
-    let count = if flags & ENTRY_FULL == 0 { input.count("values", rows as usize)? as u32 } else { rows };
-    let before = input.left();
-    let stats = match flags & ENTRY_STATS {
-        0 => None,
-        _ if flags & ENTRY_STATS_RELATIVE != 0 => {
-            Some(Stats::get_relative(input, kind, mapping, count, rows - count)?)
+impl Entry {
+    /// Reads all but the payload's place of a column of this kind and map, in a block of `rows` rows.
+    fn get(
+        input: &mut Input<'_>,
+        (kind, mapping): (Kind, Option<Mapping>),
+        flags: u8,
+        rows: u32,
+        stats_bytes: &mut u64,
+    ) -> Result<Entry, Error> {
+        if flags & !ENTRY_KNOWN != 0 {
+            return Err(input.unknown("entry flags", format!("{flags:#04x}")));
         }
-        _ => Some(Stats::get(input, kind, count, rows - count)?),
-    };
-    *stats_bytes += (before - input.left()) as u64;
-    let payload = payload(input, data, data_end)?;
-    Ok(Entry { count, quality: flags & ENTRY_QUALITY != 0, stats, payload })
+        let count = if flags & ENTRY_FULL == 0 { input.count("values", rows as usize)? as u32 } else { rows };
+        let before = input.left();
+        let stats = match flags & (ENTRY_STATS | ENTRY_STATS_RELATIVE) {
+            0 => None,
+            ENTRY_STATS => Some(Stats::get(input, kind, count, rows - count)?),
+            _ => Some(Stats::get_relative(input, kind, mapping, count, rows - count)?),
+        };
+        *stats_bytes += (before - input.left()) as u64;
+        let payload = Payload { offset: input.offset(), bytes: 0, checksum: None };
+        Ok(Entry { count, quality: flags & ENTRY_QUALITY != 0, stats, payload })
+    }
 }

@@ -37,8 +37,8 @@ impl Reader {
     /// # Errors
     /// Where one of the three does not check out or is of another version.
     pub fn open(file: &str, bytes: Bytes) -> Result<Reader, Error> {
-        let header = index::decode_header(file, &bytes)?;
-        let (models, summary) = index::decode_index(file, &bytes)?;
+        let (header, version) = index::decode_header(file, &bytes)?;
+        let (models, summary) = index::decode_index(file, version, &bytes)?;
         Ok(Reader { inner: Arc::new(Inner { file: file.to_owned(), bytes, header, summary, models }) })
     }
 

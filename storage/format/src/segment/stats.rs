@@ -108,8 +108,8 @@ impl Stats {
     }
 
     /// Numbers relative to each other: half the room where it is possible. Floats become integers by `mapping`, which
-    /// has to be one of decimals and to fit exactly; their sum is the integers' and some units in the last place,
-    /// which adding them one by one cost.
+    /// has to fit exactly; the sum of decimals is the integers' and some units in the last place, which adding them
+    /// one by one cost.
     pub(super) fn relative(&self, mapping: Option<Mapping>) -> Option<Vec<u8>> {
         let integers = |four: [&Value; 4]| -> Option<[i64; 4]> {
             let integer = |value: &Value| match (value, mapping) {
@@ -123,22 +123,23 @@ impl Stats {
             Some([a?, b?, c?, d?])
         };
         let [first, min, max, last] = integers([&self.first, &self.min, &self.max, &self.last])?;
-        let (sum, off) = match (self.sum?, mapping) {
-            (Sum::Int(sum), _) => (i64::try_from(sum).ok()?, None),
-            (Sum::Float(sum), Some(mapping @ Mapping::Decimal(places))) => {
-                let integer = Mapping::Decimal(places).around(sum)?;
-                (integer, Some((sum.to_bits() as i64).wrapping_sub(mapping.float(integer).to_bits() as i64)))
-            }
-            _ => return None,
-        };
         let mut out = Vec::new();
         put_zigzag(&mut out, first);
         put_varint(&mut out, first.wrapping_sub(min) as u64);
         put_varint(&mut out, max.wrapping_sub(first) as u64);
         put_zigzag(&mut out, last.wrapping_sub(first));
-        put_zigzag(&mut out, sum.wrapping_sub(middle(min, max).wrapping_mul(i64::from(self.count))));
-        if let Some(off) = off {
-            put_zigzag(&mut out, off);
+        let expected = middle(min, max).wrapping_mul(i64::from(self.count));
+        match (self.sum?, mapping.unwrap_or(Mapping::Bits)) {
+            (Sum::Int(sum), _) => put_zigzag(&mut out, i64::try_from(sum).ok()?.wrapping_sub(expected)),
+            (Sum::Float(sum), mapping @ Mapping::Decimal(_)) => {
+                let integer = mapping.around(sum)?;
+                put_zigzag(&mut out, integer.wrapping_sub(expected));
+                put_zigzag(
+                    &mut out,
+                    (sum.to_bits() as i64).wrapping_sub(mapping.float(integer).to_bits() as i64),
+                );
+            }
+            (Sum::Float(sum), _) => out.extend_from_slice(&sum.to_le_bytes()),
         }
         Some(out)
     }
@@ -155,13 +156,18 @@ impl Stats {
         let min = first.wrapping_sub(input.varint()? as i64);
         let max = first.wrapping_add(input.varint()? as i64);
         let last = first.wrapping_add(input.zigzag()?);
-        let sum = input.zigzag()?.wrapping_add(middle(min, max).wrapping_mul(i64::from(count)));
         let four = [first, min, max, last];
+        let expected = middle(min, max).wrapping_mul(i64::from(count));
         let ([first, min, max, last], sum) = match (kind, mapping) {
-            (Kind::Int, _) => (four.map(Value::Int), Sum::Int(sum.into())),
+            (Kind::Int, _) => (four.map(Value::Int), Sum::Int(input.zigzag()?.wrapping_add(expected).into())),
             (Kind::Float, Some(mapping)) => {
-                let sum = mapping.float(sum).to_bits().wrapping_add_signed(input.zigzag()?);
-                (four.map(|i| Value::Float(mapping.float(i))), Sum::Float(f64::from_bits(sum)))
+                let bits = if matches!(mapping, Mapping::Decimal(_)) {
+                    let sum = mapping.float(input.zigzag()?.wrapping_add(expected));
+                    sum.to_bits().wrapping_add_signed(input.zigzag()?)
+                } else {
+                    input.u64()?
+                };
+                (four.map(|i| Value::Float(mapping.float(i))), Sum::Float(f64::from_bits(bits)))
             }
             _ => return Err(input.damaged("statistics of numbers with a map", "others")),
         };

@@ -325,7 +325,9 @@ fn encode_chunk(out: &mut Vec<u8>, mut chunk: Buffer, depth: Depth) -> ChunkMeta
         payload.clear();
         let times = &chunk.times[first as usize..end as usize];
         // Times of one asset at even steps follow from what the index says of the block.
-        if lengths.len() > 1 || times::even(block.first_time, block.last_time, times.len()).as_deref() != Some(times) {
+        if lengths.len() > 1
+            || times::even(block.first_time, block.last_time, times.len()).as_deref() != Some(times)
+        {
             times::encode(&mut payload, times, &lengths);
         }
         directory.time(out, &payload);
