@@ -74,7 +74,7 @@ struct Shape {
 }
 
 impl Shape {
-    #[inline]
+    #[inline(always)]
     fn context(&self, before: i64, step: u64) -> usize {
         let by_step = usize::from(step > 0) + usize::from(step > 4);
         let by_edge = if before == self.min { 1 } else { 2 * usize::from(before == self.max) };
@@ -331,8 +331,8 @@ impl Refill<'_> {
 #[derive(Debug)]
 pub(crate) struct Head {
     shape: Shape,
-    /// [`TOTAL`] a context; none for a context that does not occur.
-    slots: Vec<Vec<Slot>>,
+    /// [`TOTAL`] a context; those of a context that does not occur lead to no state a page may end with.
+    slots: Vec<Slot>,
 }
 
 impl Head {
@@ -354,10 +354,10 @@ impl Head {
         }
         let list = ints::decode(input, lengths.iter().sum::<i64>() as usize)?;
         let mut rest = list.as_slice();
-        let mut slots = Vec::with_capacity(number);
+        let mut slots = Vec::with_capacity(number * TOTAL as usize);
         for length in lengths {
             let (frequencies, others) = rest.split_at(length as usize);
-            slots.push(slots_of(input, frequencies)?);
+            put_slots(&mut slots, input, frequencies)?;
             rest = others;
         }
         Ok(Head { shape, slots })
@@ -365,7 +365,17 @@ impl Head {
 
     /// Reads the page of a block of `count` integers: all that is left.
     pub(crate) fn page(&self, page: &mut Input<'_>, count: usize) -> Result<Vec<i64>, Error> {
-        let shape = &self.shape;
+        // One loop a kind of contexts: finding the context is what the next slot waits for.
+        match self.shape.contexts {
+            0 => self.page_of::<0>(page, count),
+            BY_STEP => self.page_of::<BY_STEP>(page, count),
+            BY_EDGE => self.page_of::<BY_EDGE>(page, count),
+            _ => self.page_of::<{ BY_STEP | BY_EDGE }>(page, count),
+        }
+    }
+
+    fn page_of<const CONTEXTS: u8>(&self, page: &mut Input<'_>, count: usize) -> Result<Vec<i64>, Error> {
+        let shape = &Shape { contexts: CONTEXTS, ..self.shape };
         let order = usize::from(shape.order).min(count);
         let mut values = Vec::with_capacity(count);
         let mut before = 0_i64;
@@ -382,10 +392,8 @@ impl Head {
         let mut bytes = Refill { bytes: page.rest(), at: 0 };
         let mut step = 0;
         for _ in order..count {
-            let slots = &self.slots[shape.context(before, step)];
-            let Some(&slot) = slots.get((state & (TOTAL - 1)) as usize) else {
-                return Err(page.damaged("a context that occurs", "another"));
-            };
+            let at = shape.context(before, step) * TOTAL as usize + (state & (TOTAL - 1)) as usize;
+            let slot = self.slots[at];
             state = bytes.refill(slot.frequency() * (state >> TOTAL_BITS) + slot.offset());
             let (least, mut left) = of_token(slot.token());
             let mut low = 0;
@@ -415,19 +423,25 @@ impl Head {
     }
 }
 
-fn slots_of(input: &Input<'_>, frequencies: &[i64]) -> Result<Vec<Slot>, Error> {
-    let mut slots = Vec::new();
+/// Appends the slots of a context.
+fn put_slots(slots: &mut Vec<Slot>, input: &Input<'_>, frequencies: &[i64]) -> Result<(), Error> {
+    let end = slots.len() + TOTAL as usize;
     for (token, &frequency) in frequencies.iter().enumerate() {
-        let fits = (0..=i64::from(TOTAL) - slots.len() as i64).contains(&frequency);
+        let fits = (0..=(end - slots.len()) as i64).contains(&frequency);
         if !fits {
             return Err(input.damaged(&format!("frequencies of {TOTAL} together"), frequency));
         }
         slots.extend((0..frequency as u32).map(|offset| Slot::new(token, frequency as u32, offset)));
     }
-    if !frequencies.is_empty() && slots.len() != TOTAL as usize {
-        return Err(input.damaged(&format!("frequencies of {TOTAL} together"), slots.len()));
+    if frequencies.is_empty() {
+        slots.resize(end, Slot::new(0, 0, 0));
     }
-    Ok(slots)
+    if slots.len() != end {
+        return Err(
+            input.damaged(&format!("frequencies of {TOTAL} together"), TOTAL as usize - (end - slots.len()))
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]
