@@ -397,6 +397,7 @@ fn runs() -> impl Strategy<Value = Vec<Pushed>> {
 fn read_all(bytes: Vec<u8>) -> Result<(), crate::Error> {
     let reader = Reader::open("t.seg", Bytes::from(bytes))?;
     let verified = reader.verify();
+    let _ = reader.room();
     for model in reader.models() {
         for chunk in reader.chunks(model) {
             for block in 0..chunk.blocks.len() {
