@@ -6,6 +6,7 @@
 
 pub(crate) mod bitpack;
 pub(crate) mod bools;
+pub(crate) mod coded;
 pub(crate) mod floats;
 pub(crate) mod ints;
 pub(crate) mod mapping;

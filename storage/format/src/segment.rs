@@ -25,10 +25,13 @@ pub use writer::Writer;
 
 /// The first and the last bytes of a segment file.
 pub const MAGIC: &[u8; 8] = b"WATTSEG\0";
-/// The format version written, and the only one read.
-pub const VERSION: u32 = 1;
-/// Rows of a block at most: one decoded column of a block stays in a core's first-level cache.
+/// The format version written.
+pub const VERSION: u32 = 2;
+/// Rows of a block that is written at most: one decoded column of a block stays in a core's first-level cache, and
+/// statistics are fine enough to answer for hours and days.
 pub const BLOCK_ROWS: usize = 1024;
+/// Rows of a block that is read at most. Longer blocks are smaller a point; the format leaves room to choose them.
+pub const BLOCK_ROWS_MAX: usize = 4 * BLOCK_ROWS;
 /// Rows of a chunk at most: bounds what a writer buffers and what a reader lays out for one chunk.
 pub const CHUNK_ROWS: usize = 64 * 1024;
 /// A run of at least this many rows gets blocks of its own; shorter ones share.
@@ -94,6 +97,23 @@ pub struct Summary {
     pub last_time: i64,
     /// The checksum of the footer. It covers those of index, directories and blocks, so it stands for every byte.
     pub checksum: u64,
+}
+
+/// Bytes of a segment by what they are for. Together they are the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Times.
+    pub times: u64,
+    /// Values, with where they are and their qualities.
+    pub values: u64,
+    /// What the blocks of a column have in common.
+    pub heads: u64,
+    /// Statistics.
+    pub statistics: u64,
+    /// Places, checksums and counts of blocks.
+    pub directory: u64,
+    /// Header, index and footer.
+    pub index: u64,
 }
 
 /// Rows of consecutive assets of one model.

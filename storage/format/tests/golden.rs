@@ -26,36 +26,38 @@ enum Bytewise {
     Packed,
 }
 
-/// Whether the file of an older version is still read as it was.
-fn check_old(format: &str, version: u32, name: &str, describe: fn(&[u8]) -> String) {
-    let folder = folder(format, version);
-    let bytes = std::fs::read(folder.join(format!("{name}.bin"))).unwrap();
-    let text = std::fs::read_to_string(folder.join(format!("{name}.txt"))).unwrap();
-    assert_eq!(describe(&bytes), text, "{format}/v{version}/{name} is read differently");
+/// The file `format`/v`version`/`name` and its readable twin.
+fn places(format: &str, version: u32, name: &str) -> (PathBuf, PathBuf) {
+    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden"));
+    let folder = root.join(format).join(format!("v{version}"));
+    (folder.join(format!("{name}.bin")), folder.join(format!("{name}.txt")))
 }
 
-fn folder(format: &str, version: u32) -> PathBuf {
-    let golden = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden"));
-    golden.join(format).join(format!("v{version}"))
+/// A file of a version that is no longer written is read as it was.
+fn check_kept(format: &str, version: u32, name: &str, describe: fn(&[u8]) -> String) {
+    let (bin, txt) = places(format, version, name);
+    let kept = std::fs::read(&bin).unwrap_or_else(|e| panic!("{}: {e}", bin.display()));
+    let text = std::fs::read_to_string(&txt).unwrap();
+    assert_eq!(describe(&kept), text, "{} is read differently", bin.display());
 }
 
 fn check(
-    (format, version): (&str, u32),
+    format: &str,
+    version: u32,
     name: &str,
     written: &[u8],
     bytewise: Bytewise,
     describe: fn(&[u8]) -> String,
 ) {
-    let folder = folder(format, version);
-    let (bin, txt) = (folder.join(format!("{name}.bin")), folder.join(format!("{name}.txt")));
+    let (bin, txt) = places(format, version, name);
     if std::env::var("WATTLINE_GOLDEN").as_deref() == Ok("write") {
-        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::create_dir_all(bin.parent().unwrap()).unwrap();
         std::fs::write(&bin, written).unwrap();
         std::fs::write(&txt, describe(written)).unwrap();
     }
-    let kept = std::fs::read(&bin).unwrap_or_else(|e| panic!("{}: {e}", bin.display()));
+    check_kept(format, version, name, describe);
+    let kept = std::fs::read(&bin).unwrap();
     let text = std::fs::read_to_string(&txt).unwrap();
-    assert_eq!(describe(&kept), text, "{format}/{name} is read differently");
     assert_eq!(describe(written), text, "{format}/{name} is written differently");
     if bytewise == Bytewise::Yes {
         assert!(written == kept, "{format}/{name} is written with other bytes");
@@ -140,8 +142,8 @@ fn log() {
     log::encode_deletion(&mut file, Seqno(45), Seqno(42), &deletion());
     let latest = Deletion { target: DeletionTarget::Latest, points: None, assets: None, ..deletion() };
     log::encode_deletion(&mut file, Seqno(46), Seqno(46), &latest);
-    check(("log", log::VERSION), "batches", &file, Bytewise::Yes, describe_log);
-    check_old("log", 1, "batches", describe_log);
+    check("log", log::VERSION, "batches", &file, Bytewise::Yes, describe_log);
+    check_kept("log", 1, "batches", describe_log);
 }
 
 fn describe_log(bytes: &[u8]) -> String {
@@ -214,8 +216,8 @@ fn manifest() {
     };
     manifest::encode_edit(&mut file, &edit);
     manifest::encode_edit(&mut file, &manifest::Edit::default());
-    check(("manifest", manifest::VERSION), "edits", &file, Bytewise::Yes, describe_manifest);
-    check_old("manifest", 1, "edits", describe_manifest);
+    check("manifest", manifest::VERSION, "edits", &file, Bytewise::Yes, describe_manifest);
+    check_kept("manifest", 1, "edits", describe_manifest);
 }
 
 fn describe_manifest(bytes: &[u8]) -> String {
@@ -243,7 +245,7 @@ fn latest() {
     let assets = vec![AssetId(10), AssetId(20), AssetId(70_000)];
     let models = [latest::ModelLatest { model: ModelId(7), assets, columns: vec![floats, texts] }];
     let file = latest::encode(ShardId(3), Seqno(45), &models);
-    check(("latest", latest::VERSION), "table", &file, Bytewise::Packed, |bytes| {
+    check("latest", latest::VERSION, "table", &file, Bytewise::Packed, |bytes| {
         format!("{:#?}\n", latest::decode("golden", bytes).unwrap())
     });
 }
@@ -326,17 +328,25 @@ fn describe_segment(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn segment_hot() {
-    check(("segment", segment::VERSION), "hot", &segment_file(Depth::Hot), Bytewise::Yes, describe_segment);
+fn segments_of_version_1_are_read() {
+    check_kept("segment", 1, "hot", describe_segment);
+    check_kept("segment", 1, "deep", describe_segment);
 }
 
 #[test]
-fn segment_deep() {
-    check(
-        ("segment", segment::VERSION),
-        "deep",
-        &segment_file(Depth::Deep),
-        Bytewise::Packed,
-        describe_segment,
-    );
+fn segment_v2_hot() {
+    check("segment", 2, "hot", &segment_file(Depth::Hot), Bytewise::Yes, describe_segment);
+}
+
+#[test]
+fn segment_v2_deep() {
+    check("segment", 2, "deep", &segment_file(Depth::Deep), Bytewise::Packed, describe_segment);
+}
+
+#[test]
+fn both_versions_say_the_same() {
+    for name in ["hot", "deep"] {
+        let [one, two] = [1, 2].map(|version| std::fs::read(places("segment", version, name).1).unwrap());
+        assert!(one == two, "{name}");
+    }
 }

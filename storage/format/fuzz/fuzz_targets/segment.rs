@@ -1,4 +1,4 @@
-//! Any bytes as a segment, read to the last value. Give it `tests/golden/segment/v1` as a corpus.
+//! Any bytes as a segment, read to the last value. Give it `tests/golden/segment/v1` and `v2` as a corpus.
 #![no_main]
 
 use bytes::Bytes;
@@ -7,6 +7,7 @@ use wattline_format::segment::Reader;
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Ok(reader) = Reader::open("fuzz", Bytes::copy_from_slice(bytes)) else { return };
     let _ = reader.verify();
+    let _ = reader.room();
     for model in reader.models() {
         for chunk in reader.chunks(model) {
             for (i, block) in chunk.blocks.iter().enumerate() {

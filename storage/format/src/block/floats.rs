@@ -17,6 +17,10 @@ const HAS_ASIDE: u8 = 0b01;
 /// Set beside the map: values lie some units in the last place off what their integers give.
 const HAS_OFFS: u8 = 0b10;
 
+/// Set in place of a map: it is the column's, the rest of the byte are the flags, and shared integers take all that
+/// is left.
+const OF_COLUMN: u8 = 0b1_0000;
+
 /// Set beside the map: integers, and corrections where there are any, lie in the column's shared sequences.
 const SHARED: u8 = 0b100;
 /// The sequences.
@@ -76,9 +80,11 @@ impl Mapped {
 
     /// Appends the map and the values kept aside: everything but corrections and integers.
     fn put_head(&self, out: &mut Vec<u8>, flags: u8) {
-        self.mapping.put(out);
         let aside = if self.places.is_empty() { 0 } else { HAS_ASIDE };
         let offs = if self.offs.is_empty() { 0 } else { HAS_OFFS };
+        if flags & OF_COLUMN == 0 {
+            self.mapping.put(out);
+        }
         out.push(aside | offs | flags);
         if aside != 0 {
             put_varint(out, self.places.len() as u64);
@@ -88,15 +94,15 @@ impl Mapped {
     }
 
     /// Appends all of it.
-    fn put(&self, out: &mut Vec<u8>) {
-        self.put_head(out, 0);
+    fn put(&self, out: &mut Vec<u8>, of_column: Mapping) {
+        self.put_head(out, if self.mapping == of_column { OF_COLUMN } else { 0 });
         ints::encode(out, &self.offs);
         ints::encode(out, &self.integers);
     }
 }
 
-/// Appends `values`, by the map that was chosen for their column where it suits them; the decoder must be told how
-/// many.
+/// Appends `values`, by the map that was chosen for their column where it suits them; the decoder must be told that
+/// map and how many they are.
 pub(crate) fn encode(out: &mut Vec<u8>, values: &[f64], choice: (Mapping, bool)) {
     if values.is_empty() {
         return;
@@ -108,7 +114,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, values: &[f64], choice: (Mapping, bool))
     if mapped.misled() {
         mapped = Mapped::of(values, (Mapping::Bits, false));
     }
-    mapped.put(out);
+    mapped.put(out, choice.0);
 }
 
 /// The blocks of a whole column, of these `lengths`, by one map and with shared sequences; `None` where that does
@@ -139,11 +145,11 @@ pub(crate) fn encode_shared(
     }
     let payload = |(i, mapped): (usize, &Mapped)| {
         let mut out = Vec::new();
-        mapped.put_head(&mut out, SHARED);
+        mapped.put_head(&mut out, SHARED | OF_COLUMN);
         if !mapped.offs.is_empty() {
             sequences[SEQUENCE_OFFS].put_page(&mut out, i);
         }
-        sequences[SEQUENCE_INTEGERS].put_page(&mut out, i);
+        sequences[SEQUENCE_INTEGERS].put_last_page(&mut out, i);
         out
     };
     let payloads = blocks.iter().enumerate().map(payload).collect();
@@ -155,8 +161,16 @@ pub(crate) fn decode(input: &mut Input<'_>, count: usize, heads: &Heads) -> Resu
     if count == 0 {
         return Ok(Vec::new());
     }
-    let mapping = Mapping::get(input)?;
-    let flags = input.u8()?;
+    let mut ahead = input.clone();
+    let first = ahead.u8()?;
+    let of_column = first & OF_COLUMN != 0;
+    let (mapping, flags) = if of_column {
+        *input = ahead;
+        let mapping = heads.mapping.ok_or_else(|| input.damaged("a map of the column", "none"))?;
+        (mapping, first & !OF_COLUMN)
+    } else {
+        (Mapping::get(input)?, input.u8()?)
+    };
     if flags & !(HAS_ASIDE | HAS_OFFS | SHARED) != 0 {
         return Err(input.unknown("flags of floats", format!("{flags:#04x}")));
     }
@@ -171,7 +185,11 @@ pub(crate) fn decode(input: &mut Input<'_>, count: usize, heads: &Heads) -> Resu
         _ => heads.page(input, sequence, count),
     };
     let offs = if flags & HAS_OFFS != 0 { list(input, SEQUENCE_OFFS)? } else { Vec::new() };
-    let mut values = mapping.floats(list(input, SEQUENCE_INTEGERS)?);
+    let mut values = match flags & SHARED {
+        0 => mapping.decode(input, count)?,
+        _ if of_column => mapping.floats(heads.last_page(input, SEQUENCE_INTEGERS, count)?),
+        _ => mapping.floats(heads.page(input, SEQUENCE_INTEGERS, count)?),
+    };
     for (value, &off) in values.iter_mut().zip(&offs) {
         *value = f64::from_bits(value.to_bits().wrapping_add_signed(off));
     }

@@ -3,7 +3,8 @@
 //! Owns: the codecs for lists of `i64`; arithmetic wraps, so every list of every value comes back. Does not own: how
 //! small numbers are packed (`patched`).
 
-use super::patched::{self, Widths};
+use super::bitpack::TILE;
+use super::patched::{self, Patched, Widths};
 use super::shared::{Heads, Packed};
 use crate::error::Error;
 use crate::varint::{Input, put_zigzag, unzigzag, zigzag};
@@ -12,6 +13,8 @@ const CODEC_CONSTANT: u8 = 0;
 const CODEC_RUNS: u8 = 1;
 /// The integers lie in the column's shared sequence 0.
 const CODEC_SHARED: u8 = 2;
+/// The same, and they take all that is left.
+const CODEC_SHARED_LAST: u8 = 3;
 /// Plus how many times the values were subtracted from each other, 0 to 2.
 const CODEC_PLAIN: u8 = 4;
 const CODEC_DELTA_DELTA: u8 = CODEC_PLAIN + 2;
@@ -56,8 +59,8 @@ pub(crate) fn encode(out: &mut Vec<u8>, values: &[i64]) {
 pub(crate) fn encode_shared(values: &[i64], lengths: &[usize]) -> Option<(Vec<Packed>, Vec<Vec<u8>>)> {
     let packed = Packed::of(values, lengths)?;
     let payload = |i| {
-        let mut out = vec![CODEC_SHARED];
-        packed.put_page(&mut out, i);
+        let mut out = vec![CODEC_SHARED_LAST];
+        packed.put_last_page(&mut out, i);
         out
     };
     let payloads = (0..lengths.len()).map(payload).collect();
@@ -167,35 +170,50 @@ fn differences(values: &[i64]) -> Vec<i64> {
 
 /// Reads `count` values.
 pub(crate) fn decode(input: &mut Input<'_>, count: usize) -> Result<Vec<i64>, Error> {
+    decode_as(input, count, |value| value)
+}
+
+/// Reads `count` values as what they stand for.
+#[inline(always)]
+pub(crate) fn decode_as<T: Clone>(
+    input: &mut Input<'_>,
+    count: usize,
+    of: impl Fn(i64) -> T + Copy,
+) -> Result<Vec<T>, Error> {
     if count == 0 {
         return Ok(Vec::new());
     }
     match input.u8()? {
-        CODEC_CONSTANT => Ok(vec![input.zigzag()?; count]),
-        CODEC_RUNS => decode_runs(input, count),
-        codec => decode_differences(input, codec, count),
+        CODEC_CONSTANT => Ok(vec![of(input.zigzag()?); count]),
+        CODEC_RUNS => decode_runs(input, count, of),
+        codec => decode_differences(input, codec, count, of),
     }
 }
 
 /// Reads `count` values of a column with shared sequences.
 pub(crate) fn decode_shared(input: &mut Input<'_>, count: usize, heads: &Heads) -> Result<Vec<i64>, Error> {
     let mut ahead = input.clone();
-    if ahead.u8() == Ok(CODEC_SHARED) {
-        *input = ahead;
-        return heads.page(input, 0, count);
+    let codec = ahead.u8()?;
+    if !matches!(codec, CODEC_SHARED | CODEC_SHARED_LAST) {
+        return decode(input, count);
     }
-    decode(input, count)
+    *input = ahead;
+    if codec == CODEC_SHARED { heads.page(input, 0, count) } else { heads.last_page(input, 0, count) }
 }
 
-fn decode_runs(input: &mut Input<'_>, count: usize) -> Result<Vec<i64>, Error> {
+fn decode_runs<T: Clone>(
+    input: &mut Input<'_>,
+    count: usize,
+    of: impl Fn(i64) -> T + Copy,
+) -> Result<Vec<T>, Error> {
     let runs = input.zigzag()?;
     let runs = usize::try_from(runs).ok().filter(|runs| (1..=count).contains(runs));
     let runs = runs.ok_or_else(|| input.damaged(&format!("1 to {count} runs"), "others"))?;
     // Runs are never runs of runs, so this does not recurse.
     let codec = input.u8()?;
-    let firsts = decode_differences(input, codec, runs)?;
+    let firsts = decode_differences(input, codec, runs, of)?;
     let codec = input.u8()?;
-    let lengths = decode_differences(input, codec, runs)?;
+    let lengths = decode_differences(input, codec, runs, |length| length)?;
     let mut values = Vec::with_capacity(count);
     for (first, length) in firsts.into_iter().zip(lengths) {
         let end = usize::try_from(length).ok().and_then(|l| l.checked_add(values.len() + 1));
@@ -208,40 +226,67 @@ fn decode_runs(input: &mut Input<'_>, count: usize) -> Result<Vec<i64>, Error> {
     Ok(values)
 }
 
-fn decode_differences(input: &mut Input<'_>, codec: u8, count: usize) -> Result<Vec<i64>, Error> {
+/// Unpacks, adds the base, sums up and turns into what values stand for, a tile at a time: each value is brought
+/// into the first-level cache once and written to memory once.
+#[inline(always)]
+fn decode_differences<T>(
+    input: &mut Input<'_>,
+    codec: u8,
+    count: usize,
+    of: impl Fn(i64) -> T + Copy,
+) -> Result<Vec<T>, Error> {
     let (order, is_around) = match codec {
         CODEC_PLAIN..=CODEC_DELTA_DELTA => (codec - CODEC_PLAIN, false),
         AROUND_PLAIN..=AROUND_DELTA_DELTA => (codec - AROUND_PLAIN, true),
         _ => return Err(input.unknown("codec of integers", codec)),
     };
-    let first = if order >= 1 { input.zigzag()? } else { 0 };
-    let slope = if order >= 2 { input.zigzag()? } else { 0 };
+    let mut value = if order >= 1 { input.zigzag()? } else { 0 };
+    let mut slope = if order >= 2 { input.zigzag()? } else { 0 };
     let base = input.zigzag()?;
-    let packed = patched::decode(input, count.saturating_sub(usize::from(order)))?;
-    // The bits of a list are reinterpreted in place: all three steps reuse its memory.
-    let mut list: Vec<i64> = if is_around {
-        packed.into_iter().map(|v| unzigzag(v).wrapping_add(base)).collect()
-    } else {
-        packed.into_iter().map(|v| (v as i64).wrapping_add(base)).collect()
-    };
-    if order == 2 && count >= 2 {
-        sum_up(&mut list, slope);
-    }
+    let mut packed = Patched::new(input, count.saturating_sub(usize::from(order)))?;
+    let mut list = Vec::with_capacity(count);
     if order >= 1 {
-        sum_up(&mut list, first);
+        list.push(of(value));
     }
-    Ok(list)
+    if order == 2 && count >= 2 {
+        value = value.wrapping_add(slope);
+        list.push(of(value));
+    }
+    let (mut tile, mut values) = ([0; TILE], [0; TILE]);
+    loop {
+        let n = packed.next(&mut tile);
+        if n == 0 {
+            return Ok(list);
+        }
+        // What lies past the last value spoils the sums only after they are used.
+        if is_around {
+            tile.iter_mut().for_each(|v| *v = unzigzag(*v) as u64);
+        }
+        for (to, &v) in values.iter_mut().zip(&tile) {
+            *to = base.wrapping_add(v as i64);
+        }
+        if order == 2 {
+            sum_up(&mut values, &mut slope);
+        }
+        if order >= 1 {
+            sum_up(&mut values, &mut value);
+        }
+        list.extend(values[..n].iter().map(|&v| of(v)));
+    }
 }
 
-/// From differences to values: `first` goes in front.
-fn sum_up(list: &mut Vec<i64>, first: i64) {
-    let mut value = first;
-    for slot in list.iter_mut() {
-        let difference = *slot;
-        *slot = value;
-        value = value.wrapping_add(difference);
+/// From differences to values: each becomes the sum of `before` and all up to it, and `before` the last. Four at a
+/// time, so that one sum waits for the one before only every fourth time.
+#[inline(always)]
+fn sum_up(tile: &mut [i64; TILE], before: &mut i64) {
+    for four in tile.chunks_exact_mut(4) {
+        let [a, b, c, d] = [four[0], four[1], four[2], four[3]];
+        let ab = a.wrapping_add(b);
+        let abc = ab.wrapping_add(c);
+        let abcd = ab.wrapping_add(c.wrapping_add(d));
+        four.copy_from_slice(&[a, ab, abc, abcd].map(|sum| before.wrapping_add(sum)));
+        *before = before.wrapping_add(abcd);
     }
-    list.push(value);
 }
 
 #[cfg(test)]

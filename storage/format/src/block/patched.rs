@@ -3,7 +3,7 @@
 //!
 //! Owns: choosing the width, and the layout of the list. Does not own: making numbers small (`ints`).
 
-use super::bitpack;
+use super::bitpack::{self, TILE, Unpacker};
 use crate::error::Error;
 use crate::varint::{Input, put_varint};
 
@@ -69,29 +69,47 @@ pub(crate) fn encode(out: &mut Vec<u8>, values: impl Iterator<Item = u64> + Clon
     bitpack::pack(out, values, width);
 }
 
-/// Reads `count` values.
-pub(crate) fn decode(input: &mut Input<'_>, count: usize) -> Result<Vec<u64>, Error> {
-    let width = u32::from(input.u8()?);
-    let patches = input.count("patches", count)?;
-    if patches == 0 {
-        return bitpack::unpack(input, count, width);
-    }
-    if width >= 64 {
-        return Err(input.damaged("no patches above 64 bits", patches));
-    }
-    let mut list = Vec::with_capacity(patches);
-    let mut next = 0_usize;
-    for _ in 0..patches {
-        let place = next.saturating_add(input.count("values", count)?);
-        list.push((place, input.varint()? << width));
-        next = place.saturating_add(1);
-    }
-    let mut values = bitpack::unpack(input, count, width)?;
-    for (place, bits) in list {
-        match values.get_mut(place) {
-            Some(value) => *value |= bits,
-            None => return Err(input.damaged(&format!("a place below {count}"), place)),
+/// Numbers that are read tile by tile.
+#[derive(Debug)]
+pub(crate) struct Patched<'a> {
+    packed: Unpacker<'a>,
+    /// Places, ascending, and the bits above the width; the next one to be set is `next`.
+    patches: Vec<(usize, u64)>,
+    next: usize,
+    done: usize,
+}
+
+impl<'a> Patched<'a> {
+    /// The next `count` values.
+    pub(crate) fn new(input: &mut Input<'a>, count: usize) -> Result<Patched<'a>, Error> {
+        let width = u32::from(input.u8()?);
+        let patches = input.count("patches", count)?;
+        if patches > 0 && width >= 64 {
+            return Err(input.damaged("no patches above 64 bits", patches));
         }
+        let mut list = Vec::with_capacity(patches);
+        let mut next = 0_usize;
+        for _ in 0..patches {
+            let place = next.saturating_add(input.count("values", count)?);
+            if place >= count {
+                return Err(input.damaged(&format!("a place below {count}"), place));
+            }
+            list.push((place, input.varint()? << width));
+            next = place + 1;
+        }
+        Ok(Patched { packed: Unpacker::new(input, count, width)?, patches: list, next: 0, done: 0 })
     }
-    Ok(values)
+
+    /// Fills `tile` with the next values and tells how many there are; 0 after the last.
+    #[inline]
+    pub(crate) fn next(&mut self, tile: &mut [u64; TILE]) -> usize {
+        let count = self.packed.next(tile);
+        let end = self.done + count;
+        while let Some(&(place, bits)) = self.patches.get(self.next).filter(|(place, _)| *place < end) {
+            tile[place - self.done] |= bits;
+            self.next += 1;
+        }
+        self.done = end;
+        count
+    }
 }

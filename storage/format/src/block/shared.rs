@@ -1,11 +1,14 @@
 //! Integers of all blocks of one column, packed with what they have in common.
 //!
 //! Owns: *sequences*: a head that belongs to the column and a page a block. A block needs the head and its own page,
-//! none of its neighbours. Both are pco's wrapped format. Does not own: where heads and pages lie (`segment`).
+//! none of its neighbours. Both are pco's wrapped format or `coded`, whichever is smaller. Does not own: where heads
+//! and pages lie (`segment`).
 
 use pco::wrapped::{ChunkDecompressor, FileCompressor, FileDecompressor};
 use pco::{ChunkConfig, DecompressorScratch, PagingSpec};
 
+use super::coded;
+use super::mapping::Mapping;
 use crate::error::Error;
 use crate::varint::{Input, put_varint};
 
@@ -15,15 +18,22 @@ const PCO_LEVEL: usize = 8;
 /// Fewer integers than this do not pay for a head.
 const INTEGERS_MIN: usize = 64;
 
+/// Blocks that tell which of the two is smaller.
+const SAMPLE_BLOCKS: usize = 4;
+
 /// Sequences of one column: integers, and corrections of floats.
 const SEQUENCES_MAX: usize = 2;
 
 /// Bytes of one head. pco's hold at most some thousand bins of a few bytes each.
 const HEAD_BYTES_MAX: usize = 1 << 20;
 
+/// Bits of the count of sequences: set where sequence 0, or 1, is coded rather than pco's.
+const CODED: [u8; SEQUENCES_MAX] = [0b01_0000, 0b10_0000];
+
 /// A packed sequence.
 #[derive(Debug)]
 pub(crate) struct Packed {
+    coded: bool,
     head: Vec<u8>,
     /// One a block.
     pages: Vec<Vec<u8>>,
@@ -35,6 +45,32 @@ impl Packed {
         if integers.len() < INTEGERS_MIN {
             return None;
         }
+        let coded = coded::encode(integers, lengths).map(|(head, pages)| Packed { coded: true, head, pages });
+        let pco = match &coded {
+            Some(coded) if coded.beats_pco(integers, lengths) => None,
+            _ => Packed::by_pco(integers, lengths),
+        };
+        match (coded, pco) {
+            (Some(coded), Some(pco)) => Some(if coded.bytes() < pco.bytes() { coded } else { pco }),
+            (coded, pco) => coded.or(pco),
+        }
+    }
+
+    /// Whether pages are clearly smaller than pco's, going by a few blocks: pco takes most of the time there is.
+    fn beats_pco(&self, integers: &[i64], lengths: &[usize]) -> bool {
+        if lengths.len() < 4 * SAMPLE_BLOCKS {
+            return false;
+        }
+        let from = lengths.len() / 2;
+        let start: usize = lengths[..from].iter().sum();
+        let lengths = &lengths[from..from + SAMPLE_BLOCKS];
+        let Some(sample) = integers.get(start..start + lengths.iter().sum::<usize>()) else { return false };
+        let bytes = |pages: &[Vec<u8>]| pages.iter().map(Vec::len).sum::<usize>();
+        Packed::by_pco(sample, lengths)
+            .is_some_and(|pco| bytes(&self.pages[from..from + SAMPLE_BLOCKS]) < bytes(&pco.pages))
+    }
+
+    fn by_pco(integers: &[i64], lengths: &[usize]) -> Option<Packed> {
         let config = ChunkConfig::default()
             .with_compression_level(PCO_LEVEL)
             .with_paging_spec(PagingSpec::Exact(lengths.to_vec()));
@@ -43,7 +79,11 @@ impl Packed {
         let head = chunk.write_meta(file.write_header(Vec::new()).ok()?).ok()?;
         let page = |i| chunk.write_page(i, Vec::new()).ok();
         let pages = (0..lengths.len()).map(page).collect::<Option<Vec<_>>>()?;
-        Some(Packed { head, pages })
+        Some(Packed { coded: false, head, pages })
+    }
+
+    fn bytes(&self) -> usize {
+        self.head.len() + self.pages.iter().map(Vec::len).sum::<usize>()
     }
 
     /// Bytes of the head.
@@ -51,17 +91,22 @@ impl Packed {
         self.head.len()
     }
 
-    /// Appends the page of block `i`.
+    /// Appends the page of block `i`; the decoder must be told where it ends.
+    pub(crate) fn put_last_page(&self, out: &mut Vec<u8>, i: usize) {
+        out.extend_from_slice(&self.pages[i]);
+    }
+
+    /// Appends the page of block `i` and how long it is.
     pub(crate) fn put_page(&self, out: &mut Vec<u8>, i: usize) {
-        let page = &self.pages[i];
-        put_varint(out, page.len() as u64);
-        out.extend_from_slice(page);
+        put_varint(out, self.pages[i].len() as u64);
+        self.put_last_page(out, i);
     }
 }
 
 /// Appends the heads of a column's sequences.
 pub(crate) fn put_heads(out: &mut Vec<u8>, sequences: &[Packed]) {
-    out.push(sequences.len() as u8);
+    let coded = sequences.iter().zip(CODED).filter(|(s, _)| s.coded);
+    out.push(coded.fold(sequences.len() as u8, |count, (_, bit)| count | bit));
     for sequence in sequences {
         put_varint(out, sequence.head.len() as u64);
         out.extend_from_slice(&sequence.head);
@@ -71,27 +116,47 @@ pub(crate) fn put_heads(out: &mut Vec<u8>, sequences: &[Packed]) {
 /// The heads of a column's sequences, read.
 #[derive(Debug, Default)]
 pub(crate) struct Heads {
-    sequences: Vec<ChunkDecompressor<i64>>,
+    sequences: Vec<Sequence>,
+    /// How the integers of a column of floats become those, where its blocks have that in common.
+    pub(crate) mapping: Option<Mapping>,
+}
+
+#[derive(Debug)]
+enum Sequence {
+    Pco(Box<ChunkDecompressor<i64>>),
+    Coded(coded::Head),
+}
+
+impl Sequence {
+    fn get(file: &str, offset: u64, head: &[u8], coded: bool) -> Result<Sequence, Error> {
+        let mut input = Input::new(file, offset, head);
+        if coded {
+            let head = coded::Head::get(&mut input)?;
+            input.end()?;
+            return Ok(Sequence::Coded(head));
+        }
+        match FileDecompressor::new(head).and_then(|(file, rest)| file.chunk_decompressor(rest)) {
+            Ok((sequence, [])) => Ok(Sequence::Pco(Box::new(sequence))),
+            Ok(_) => Err(input.damaged("the end of a head", "more bytes")),
+            Err(e) => Err(input.damaged("the head of a sequence", e)),
+        }
+    }
 }
 
 impl Heads {
     pub(crate) fn get(input: &mut Input<'_>) -> Result<Heads, Error> {
-        let count = usize::from(input.u8()?);
+        let tag = input.u8()?;
+        let count = usize::from(tag & !(CODED[0] | CODED[1]));
         if count > SEQUENCES_MAX {
             return Err(input.damaged(&format!("at most {SEQUENCES_MAX} sequences"), count));
         }
         let mut sequences = Vec::with_capacity(count);
-        for _ in 0..count {
+        for bit in CODED.into_iter().take(count) {
             let bytes = input.count("bytes of a head", HEAD_BYTES_MAX)?;
-            let head = input.take(bytes)?;
-            let read = FileDecompressor::new(head).and_then(|(file, rest)| file.chunk_decompressor(rest));
-            match read {
-                Ok((sequence, [])) => sequences.push(sequence),
-                Ok(_) => return Err(input.damaged("the end of a head", "more bytes")),
-                Err(e) => return Err(input.damaged("the head of a sequence", e)),
-            }
+            let offset = input.offset();
+            sequences.push(Sequence::get(input.file(), offset, input.take(bytes)?, tag & bit != 0)?);
         }
-        Ok(Heads { sequences })
+        Ok(Heads { sequences, mapping: None })
     }
 
     /// Reads the page of a block of `count` integers, of sequence `sequence`.
@@ -102,10 +167,25 @@ impl Heads {
         count: usize,
     ) -> Result<Vec<i64>, Error> {
         let bytes = input.count("bytes of a page", input.left())?;
-        let page = input.take(bytes)?;
-        let Some(chunk) = self.sequences.get(sequence) else {
-            return Err(input.damaged(&format!("one of {} sequences", self.sequences.len()), sequence));
+        let offset = input.offset();
+        self.last_page(&mut Input::new(input.file(), offset, input.take(bytes)?), sequence, count)
+    }
+
+    /// Reads the page of a block of `count` integers, of sequence `sequence`, which is all that is left.
+    pub(crate) fn last_page(
+        &self,
+        input: &mut Input<'_>,
+        sequence: usize,
+        count: usize,
+    ) -> Result<Vec<i64>, Error> {
+        let chunk = match self.sequences.get(sequence) {
+            Some(Sequence::Pco(chunk)) => chunk,
+            Some(Sequence::Coded(head)) => return head.page(input, count),
+            None => {
+                return Err(input.damaged(&format!("one of {} sequences", self.sequences.len()), sequence));
+            }
         };
+        let page = input.rest();
         let mut scratch = DecompressorScratch::default();
         let mut integers = vec![0; count];
         let read = chunk

@@ -34,6 +34,14 @@ pub(crate) fn encode(out: &mut Vec<u8>, times: &[i64], runs: &[usize]) {
     }
 }
 
+/// `count` times at even steps from `first` to `last`, where there is such a step.
+pub(crate) fn even(first: i64, last: i64, count: usize) -> Option<Vec<i64>> {
+    let steps = i64::try_from(count).ok()?.checked_sub(1)?;
+    let length = last.checked_sub(first)?;
+    let step = if steps == 0 { 0 } else { length / steps };
+    (length == step * steps).then(|| (0..=steps).map(|i| first + i * step).collect())
+}
+
 /// The step between all of `times`, where there is one; 0 for fewer than two.
 fn even_step(times: &[i64]) -> Option<i64> {
     let step = times.get(1).map_or(0, |t| t.wrapping_sub(times[0]));

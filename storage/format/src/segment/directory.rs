@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use wattline_model::Kind;
 
 use super::stats::Stats;
+use crate::block::mapping::Mapping;
 use crate::block::shared::{self, Heads, Packed};
 use crate::error::Error;
 use crate::frame;
@@ -21,12 +22,17 @@ pub(super) const STATS_VALUES_MIN: usize = 17;
 const ENTRY_FULL: u8 = 0b0001;
 const ENTRY_STATS: u8 = 0b0010;
 const ENTRY_QUALITY: u8 = 0b0100;
-const ENTRY_KNOWN: u8 = 0b0111;
+/// Statistics are relative to each other, those of floats integers by the column's map.
+const ENTRY_STATS_RELATIVE: u8 = 0b1000;
+const ENTRY_KNOWN: u8 = 0b1111;
 
 const COLUMN_KIND: u8 = 0b0011;
 const COLUMN_EVERY_BLOCK: u8 = 0b0100;
 const COLUMN_SHARED: u8 = 0b1000;
-const COLUMN_KNOWN: u8 = 0b1111;
+const COLUMN_MAPPED: u8 = 0b1_0000;
+/// The flags of all entries are the same and stand before them.
+const COLUMN_SAME_FLAGS: u8 = 0b10_0000;
+const COLUMN_KNOWN: u8 = 0b11_1111;
 
 /// The directory of a chunk.
 #[derive(Debug)]
@@ -53,6 +59,9 @@ pub(super) struct Column {
     pub(super) blocks: Vec<Option<Entry>>,
     /// What the blocks have in common.
     pub(super) heads: Heads,
+    /// Bytes of those, and of the statistics.
+    pub(super) head_bytes: u64,
+    pub(super) stats_bytes: u64,
 }
 
 /// One column in one block.
@@ -131,21 +140,24 @@ impl Builder {
         put_payload(&mut self.times, data, payload);
     }
 
-    /// Adds a column: `blocks` holds its (block, count, quality, statistics, payload) in order. `rows` are the
-    /// lengths of all blocks, `sequences` what blocks have in common.
-    pub(super) fn column(
-        &mut self,
-        data: &mut Vec<u8>,
-        kind: Kind,
-        rows: &[u32],
-        blocks: &[BuiltEntry],
-        sequences: &[Packed],
-    ) {
+    /// Adds a column; `rows` are the lengths of all blocks.
+    pub(super) fn column(&mut self, data: &mut Vec<u8>, kind: Kind, rows: &[u32], built: &BuiltColumn) {
+        let BuiltColumn { entries: blocks, sequences, mapping } = built;
         let data_start = data.len();
         self.entries.clear();
         let every = blocks.len() == rows.len();
         let shared = if sequences.is_empty() { 0 } else { COLUMN_SHARED };
-        self.entries.push(kind_code(kind) | shared | if every { COLUMN_EVERY_BLOCK } else { 0 });
+        let mapped = if mapping.is_some() { COLUMN_MAPPED } else { 0 };
+        let places = if every { COLUMN_EVERY_BLOCK } else { 0 };
+        let described: Vec<(u8, Option<Vec<u8>>)> =
+            blocks.iter().map(|e| describe(e, rows, *mapping)).collect();
+        let same = described.first().map(|(flags, _)| *flags);
+        let same = same.filter(|_| described.len() > 1 && described.windows(2).all(|w| w[0].0 == w[1].0));
+        let same_flags = if same.is_some() { COLUMN_SAME_FLAGS } else { 0 };
+        self.entries.push(kind_code(kind) | shared | mapped | places | same_flags);
+        if let Some(mapping) = mapping {
+            mapping.put(&mut self.entries);
+        }
         if shared != 0 {
             shared::put_heads(&mut self.entries, sequences);
         }
@@ -156,20 +168,18 @@ impl Builder {
                 self.entries[start + entry.block / 8] |= 1 << (entry.block % 8);
             }
         }
-        for entry in blocks {
-            let full = entry.count == rows[entry.block];
-            let mut flags = 0;
-            for (flag, on) in
-                [(ENTRY_FULL, full), (ENTRY_STATS, entry.stats.is_some()), (ENTRY_QUALITY, entry.quality)]
-            {
-                flags |= if on { flag } else { 0 };
+        self.entries.extend(same);
+        for (entry, (flags, relative)) in blocks.iter().zip(described) {
+            if same.is_none() {
+                self.entries.push(flags);
             }
-            self.entries.push(flags);
-            if !full {
+            if flags & ENTRY_FULL == 0 {
                 put_varint(&mut self.entries, u64::from(entry.count));
             }
-            if let Some(stats) = &entry.stats {
-                stats.put(&mut self.entries);
+            match (&entry.stats, relative) {
+                (_, Some(relative)) => self.entries.extend_from_slice(&relative),
+                (Some(stats), None) => stats.put(&mut self.entries),
+                (None, None) => {}
             }
             put_payload(&mut self.entries, data, &entry.payload);
         }
@@ -185,6 +195,27 @@ impl Builder {
         out.extend_from_slice(&self.columns);
         out
     }
+}
+
+/// The flags of an entry, and its statistics where they can be relative.
+fn describe(entry: &BuiltEntry, rows: &[u32], mapping: Option<Mapping>) -> (u8, Option<Vec<u8>>) {
+    let relative = entry.stats.as_ref().and_then(|stats| stats.relative(mapping));
+    let flags = [
+        (ENTRY_FULL, entry.count == rows[entry.block]),
+        (ENTRY_STATS, entry.stats.is_some()),
+        (ENTRY_QUALITY, entry.quality),
+        (ENTRY_STATS_RELATIVE, relative.is_some()),
+    ];
+    (flags.into_iter().filter(|(_, on)| *on).fold(0, |flags, (flag, _)| flags | flag), relative)
+}
+
+/// A column, encoded: its blocks in order, and what they have in common.
+#[derive(Debug)]
+pub(super) struct BuiltColumn {
+    pub(super) entries: Vec<BuiltEntry>,
+    pub(super) sequences: Vec<Packed>,
+    /// Of floats.
+    pub(super) mapping: Option<Mapping>,
 }
 
 /// One column in one block, encoded.
@@ -264,42 +295,55 @@ impl ColumnPlace {
             return Err(input.unknown("column tag", format!("{tag:#04x}")));
         }
         let kind = kind_of(tag);
-        let heads = if tag & COLUMN_SHARED != 0 { Heads::get(input)? } else { Heads::default() };
+        let before = input.left();
+        let mapping = if tag & COLUMN_MAPPED != 0 { Some(Mapping::get(input)?) } else { None };
+        let mut heads = if tag & COLUMN_SHARED != 0 { Heads::get(input)? } else { Heads::default() };
+        heads.mapping = mapping;
+        let head_bytes = (before - input.left()) as u64;
         let bitmap = match tag & COLUMN_EVERY_BLOCK {
             0 => Some(input.take(rows.len().div_ceil(8))?),
             _ => None,
         };
+        let same = if tag & COLUMN_SAME_FLAGS != 0 { Some(input.u8()?) } else { None };
         let mut data = self.data;
-        let mut blocks = Vec::with_capacity(rows.len());
+        let (mut blocks, mut stats_bytes) = (Vec::with_capacity(rows.len()), 0);
         for (i, rows) in rows.enumerate() {
             let has = bitmap.is_none_or(|b| b[i / 8] >> (i % 8) & 1 == 1);
             blocks.push(if has {
-                Some(entry(input, kind, rows, &mut data, self.data + self.data_bytes)?)
+                let flags = same.map_or_else(|| input.u8(), Ok)?;
+                let entry = Entry::get(input, (kind, mapping), flags, rows, &mut stats_bytes)?;
+                let payload = payload(input, &mut data, self.data + self.data_bytes)?;
+                Some(Entry { payload, ..entry })
             } else {
                 None
             });
         }
         input.end()?;
-        Ok(Column { kind, blocks, heads })
+        Ok(Column { kind, blocks, heads, head_bytes, stats_bytes })
     }
 }
 
-fn entry(
-    input: &mut Input<'_>,
-    kind: Kind,
-    rows: u32,
-    data: &mut u64,
-    data_end: u64,
-) -> Result<Entry, Error> {
-    let flags = input.u8()?;
-    if flags & !ENTRY_KNOWN != 0 {
-        return Err(input.unknown("entry flags", format!("{flags:#04x}")));
+impl Entry {
+    /// Reads all but the payload's place of a column of this kind and map, in a block of `rows` rows.
+    fn get(
+        input: &mut Input<'_>,
+        (kind, mapping): (Kind, Option<Mapping>),
+        flags: u8,
+        rows: u32,
+        stats_bytes: &mut u64,
+    ) -> Result<Entry, Error> {
+        if flags & !ENTRY_KNOWN != 0 {
+            return Err(input.unknown("entry flags", format!("{flags:#04x}")));
+        }
+        let count = if flags & ENTRY_FULL == 0 { input.count("values", rows as usize)? as u32 } else { rows };
+        let before = input.left();
+        let stats = match flags & (ENTRY_STATS | ENTRY_STATS_RELATIVE) {
+            0 => None,
+            ENTRY_STATS => Some(Stats::get(input, kind, count, rows - count)?),
+            _ => Some(Stats::get_relative(input, kind, mapping, count, rows - count)?),
+        };
+        *stats_bytes += (before - input.left()) as u64;
+        let payload = Payload { offset: input.offset(), bytes: 0, checksum: None };
+        Ok(Entry { count, quality: flags & ENTRY_QUALITY != 0, stats, payload })
     }
-    let count = if flags & ENTRY_FULL == 0 { input.count("values", rows as usize)? as u32 } else { rows };
-    let stats = match flags & ENTRY_STATS {
-        0 => None,
-        _ => Some(Stats::get(input, kind, count, rows - count)?),
-    };
-    let payload = payload(input, data, data_end)?;
-    Ok(Entry { count, quality: flags & ENTRY_QUALITY != 0, stats, payload })
 }

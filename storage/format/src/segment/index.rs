@@ -1,7 +1,7 @@
 //! The index of a segment: which chunks of which model hold which assets and times, and where they lie.
 //!
 //! Owns: header, index and footer. The index is read whole when a segment is opened; it costs about a byte a run and
-//! eight a block.
+//! a few a block.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,12 +9,13 @@ use wattline_model::limits::MODEL_POINTS_MAX;
 use wattline_model::{AssetId, ModelId, PointId, Seqno, ShardId};
 
 use super::{
-    BLOCK_ROWS, BlockRows, CHUNK_ROWS, Chunk, FOOTER_BYTES, HEADER_BYTES, Header, MAGIC, Place, Run, Summary,
-    VERSION,
+    BLOCK_ROWS, BLOCK_ROWS_MAX, BlockRows, CHUNK_ROWS, Chunk, FOOTER_BYTES, HEADER_BYTES, Header, MAGIC,
+    Place, Run, Summary, VERSION,
 };
+use crate::block::ints;
 use crate::error::{Error, ErrorKind};
 use crate::frame;
-use crate::varint::{Input, put_varint, put_zigzag};
+use crate::varint::{Input, put_varint};
 
 /// A chunk as the writer hands it to the index.
 #[derive(Debug)]
@@ -49,13 +50,14 @@ pub(super) fn encode_header(h: &Header) -> Vec<u8> {
     out
 }
 
-pub(super) fn decode_header(file: &str, bytes: &[u8]) -> Result<Header, Error> {
+/// The header, and the format version.
+pub(super) fn decode_header(file: &str, bytes: &[u8]) -> Result<(Header, u32), Error> {
     let Some(head) = bytes.get(..HEADER_BYTES) else {
         let what = format!("expected a header of {HEADER_BYTES} bytes, found {}", bytes.len());
         return Err(Error::new(ErrorKind::Damaged, file, 0, what));
     };
     let mut input = Input::new(file, 0, head);
-    frame::head(&mut input, MAGIC, VERSION)?;
+    let version = frame::head(&mut input, MAGIC, VERSION)?;
     let shard = ShardId(input.u32()?);
     let store = input.u64()?;
     let (partition, partition_micros) = (input.i64()?, input.i64()?);
@@ -63,7 +65,7 @@ pub(super) fn decode_header(file: &str, bytes: &[u8]) -> Result<Header, Error> {
     let level = input.u64()?;
     frame::expect_checksum(&mut input, &head[..HEADER_BYTES - 8])?;
     let level = u8::try_from(level).map_err(|_| input.damaged("a level of 8 bits", level))?;
-    Ok(Header { store, shard, partition, partition_micros, level, first_seqno, last_seqno })
+    Ok((Header { store, shard, partition, partition_micros, level, first_seqno, last_seqno }, version))
 }
 
 /// The index and the footer that ends the file; `written` bytes come before them.
@@ -183,18 +185,45 @@ fn runs(input: &mut Input<'_>) -> Result<(Vec<Run>, u32), Error> {
     Ok((list, first_row))
 }
 
+/// Rows, first times and lengths as three lists: of assets that report alike they repeat.
 fn put_blocks(out: &mut Vec<u8>, blocks: &[BlockRows]) {
     put_varint(out, blocks.len() as u64);
+    let list = |of: fn(&BlockRows) -> i64| blocks.iter().map(of).collect::<Vec<i64>>();
     let mut before = 0_i64;
-    for block in blocks {
-        put_varint(out, u64::from(block.rows));
-        put_zigzag(out, block.first_time.wrapping_sub(before));
-        put_varint(out, block.last_time.wrapping_sub(block.first_time) as u64);
+    let mut gaps = list(|b| b.first_time);
+    for (gap, block) in gaps.iter_mut().zip(blocks) {
+        *gap = gap.wrapping_sub(before);
         before = block.last_time;
     }
+    ints::encode(out, &list(|b| i64::from(b.rows)));
+    ints::encode(out, &gaps);
+    ints::encode(out, &list(|b| b.last_time.wrapping_sub(b.first_time)));
 }
 
-fn blocks(input: &mut Input<'_>, rows: u32) -> Result<Vec<BlockRows>, Error> {
+fn blocks(input: &mut Input<'_>, rows: u32, directory_bytes: u64) -> Result<Vec<BlockRows>, Error> {
+    // A block has at least a byte in the directory, which lies in the file: so much memory and no more.
+    let count = input.count("blocks", u64::from(rows).min(directory_bytes) as usize)?;
+    let lists = [ints::decode(input, count)?, ints::decode(input, count)?, ints::decode(input, count)?];
+    let [rows_of, gaps, lengths] = lists;
+    let mut list = Vec::with_capacity(count);
+    let (mut before, mut first_row) = (0_i64, 0_u32);
+    for ((block_rows, gap), length) in rows_of.into_iter().zip(gaps).zip(lengths) {
+        let first_time = before.wrapping_add(gap);
+        let last_time = first_time.wrapping_add(length);
+        if !(1..=BLOCK_ROWS_MAX as i64).contains(&block_rows) || last_time < first_time {
+            return Err(input.damaged("a block with rows and ascending times", block_rows));
+        }
+        list.push(BlockRows { first_row, rows: block_rows as u32, first_time, last_time });
+        before = last_time;
+        first_row = first_row.saturating_add(block_rows as u32);
+    }
+    if first_row != rows {
+        return Err(input.damaged(&format!("blocks of {rows} rows together"), first_row));
+    }
+    Ok(list)
+}
+
+fn blocks_v1(input: &mut Input<'_>, rows: u32) -> Result<Vec<BlockRows>, Error> {
     let count = input.count("blocks", (rows as usize).min(input.left()))?;
     let mut list = Vec::with_capacity(count);
     let (mut before, mut first_row) = (0_i64, 0_u32);
@@ -215,8 +244,12 @@ fn blocks(input: &mut Input<'_>, rows: u32) -> Result<Vec<BlockRows>, Error> {
     Ok(list)
 }
 
-/// Reads footer and index of a whole file.
-pub(super) fn decode_index(file: &str, bytes: &[u8]) -> Result<(Vec<ModelChunks<Chunk>>, Summary), Error> {
+/// Reads footer and index of a whole file of this version.
+pub(super) fn decode_index(
+    file: &str,
+    version: u32,
+    bytes: &[u8],
+) -> Result<(Vec<ModelChunks<Chunk>>, Summary), Error> {
     let length = bytes.len() as u64;
     let footer_start = bytes.len().saturating_sub(FOOTER_BYTES);
     let footer = &bytes[footer_start..];
@@ -237,13 +270,14 @@ pub(super) fn decode_index(file: &str, bytes: &[u8]) -> Result<(Vec<ModelChunks<
     if found != index_checksum {
         return Err(input.damaged(&format!("index checksum {index_checksum:016x}"), format!("{found:016x}")));
     }
-    let list = decode_models(&mut input, models, start)?;
+    let list = decode_models(&mut input, version, models, start)?;
     input.end()?;
     Ok((list, Summary { rows, samples, models, bytes: length, first_time, last_time, checksum }))
 }
 
 fn decode_models(
     input: &mut Input<'_>,
+    version: u32,
     models: u32,
     data_end: u64,
 ) -> Result<Vec<ModelChunks<Chunk>>, Error> {
@@ -255,7 +289,7 @@ fn decode_models(
         let gap = input.varint_u32()?;
         let next = model.checked_add(gap).filter(|_| i == 0 || gap > 0);
         model = next.ok_or_else(|| input.damaged("ascending models", gap))?;
-        let chunks = decode_chunks(input, &mut start, data_end)?;
+        let chunks = decode_chunks(input, version, &mut start, data_end)?;
         list.push(ModelChunks { model: ModelId(model), chunks });
     }
     if start != data_end {
@@ -264,7 +298,12 @@ fn decode_models(
     Ok(list)
 }
 
-fn decode_chunks(input: &mut Input<'_>, start: &mut u64, data_end: u64) -> Result<Vec<Chunk>, Error> {
+fn decode_chunks(
+    input: &mut Input<'_>,
+    version: u32,
+    start: &mut u64,
+    data_end: u64,
+) -> Result<Vec<Chunk>, Error> {
     let count = input.count("points", MODEL_POINTS_MAX.min(input.left()))?;
     let mut all = Vec::with_capacity(count);
     let mut next = 0_u32;
@@ -287,7 +326,8 @@ fn decode_chunks(input: &mut Input<'_>, start: &mut u64, data_end: u64) -> Resul
         let place = Place { start: *start, data_bytes, directory_bytes, directory_checksum };
         let points = points(input, &all)?;
         let (runs, rows) = runs(input)?;
-        let blocks = blocks(input, rows)?;
+        let blocks =
+            if version == 1 { blocks_v1(input, rows)? } else { blocks(input, rows, directory_bytes)? };
         chunks.push(Chunk { rows, runs, blocks, points, place, directory: OnceLock::new() });
         *start = end;
     }

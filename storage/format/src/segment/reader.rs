@@ -8,7 +8,7 @@ use wattline_model::{Column, Kind, ModelId, PointId, Rows, Values};
 use super::directory::{self, Directory, Entry, Payload};
 use super::index::{self, ModelChunks};
 use super::stats::Stats;
-use super::{BlockRows, Chunk, Header, Summary};
+use super::{BlockRows, Chunk, Header, Room, Summary};
 use crate::block::{bools, floats, ints, presence, quality, texts, times};
 use crate::error::{Error, ErrorKind};
 use crate::frame;
@@ -37,8 +37,8 @@ impl Reader {
     /// # Errors
     /// Where one of the three does not check out or is of another version.
     pub fn open(file: &str, bytes: Bytes) -> Result<Reader, Error> {
-        let header = index::decode_header(file, &bytes)?;
-        let (models, summary) = index::decode_index(file, &bytes)?;
+        let (header, version) = index::decode_header(file, &bytes)?;
+        let (models, summary) = index::decode_index(file, version, &bytes)?;
         Ok(Reader { inner: Arc::new(Inner { file: file.to_owned(), bytes, header, summary, models }) })
     }
 
@@ -97,6 +97,30 @@ impl Reader {
         Ok(())
     }
 
+    /// What takes how much room in the file.
+    ///
+    /// # Errors
+    /// Where a directory is damaged.
+    pub fn room(&self) -> Result<Room, Error> {
+        let mut room = Room::default();
+        let mut chunks = 0;
+        for chunk in self.inner.models.iter().flat_map(|m| &m.chunks) {
+            let directory = self.directory(chunk)?;
+            room.times += directory.times.iter().map(|t| t.bytes as u64).sum::<u64>();
+            chunks += chunk.place.data_bytes + chunk.place.directory_bytes;
+            for place in 0..chunk.points.len() {
+                let column = self.column_entries(chunk, place)?;
+                room.heads += column.head_bytes;
+                room.statistics += column.stats_bytes;
+                room.values += column.blocks.iter().flatten().map(|e| e.payload.bytes as u64).sum::<u64>();
+            }
+        }
+        room.index = self.inner.summary.bytes - chunks;
+        // Short payloads lie in the directory; they count as what they hold.
+        room.directory = chunks - (room.times + room.statistics + room.heads + room.values);
+        Ok(room)
+    }
+
     /// The times of block `block`, microseconds, one a row.
     ///
     /// # Errors
@@ -106,6 +130,10 @@ impl Reader {
         let directory = self.directory(chunk)?;
         let payload = directory.times.get(block).ok_or_else(|| self.no_block(chunk, block))?;
         let mut input = self.payload(payload)?;
+        if payload.bytes == 0 {
+            let even = times::even(rows.first_time, rows.last_time, rows.rows as usize);
+            return even.ok_or_else(|| input.damaged("times at even steps", "others"));
+        }
         let runs: Vec<usize> = chunk.runs_of(rows).collect();
         let times = times::decode(&mut input, &runs)?;
         input.end()?;

@@ -107,6 +107,73 @@ impl Stats {
         }
     }
 
+    /// Numbers relative to each other: half the room where it is possible. Floats become integers by `mapping`, which
+    /// has to fit exactly; the sum of decimals is the integers' and some units in the last place, which adding them
+    /// one by one cost.
+    pub(super) fn relative(&self, mapping: Option<Mapping>) -> Option<Vec<u8>> {
+        let integers = |four: [&Value; 4]| -> Option<[i64; 4]> {
+            let integer = |value: &Value| match (value, mapping) {
+                (Value::Int(v), _) => Some(*v),
+                (Value::Float(v), Some(mapping)) => {
+                    mapping.nearest(*v).filter(|&(_, off)| off == 0).map(|(integer, _)| integer)
+                }
+                _ => None,
+            };
+            let [a, b, c, d] = four.map(integer);
+            Some([a?, b?, c?, d?])
+        };
+        let [first, min, max, last] = integers([&self.first, &self.min, &self.max, &self.last])?;
+        let mut out = Vec::new();
+        put_zigzag(&mut out, first);
+        put_varint(&mut out, first.wrapping_sub(min) as u64);
+        put_varint(&mut out, max.wrapping_sub(first) as u64);
+        put_zigzag(&mut out, last.wrapping_sub(first));
+        let expected = middle(min, max).wrapping_mul(i64::from(self.count));
+        match (self.sum?, mapping.unwrap_or(Mapping::Bits)) {
+            (Sum::Int(sum), _) => put_zigzag(&mut out, i64::try_from(sum).ok()?.wrapping_sub(expected)),
+            (Sum::Float(sum), mapping @ Mapping::Decimal(_)) => {
+                let integer = mapping.around(sum)?;
+                put_zigzag(&mut out, integer.wrapping_sub(expected));
+                put_zigzag(
+                    &mut out,
+                    (sum.to_bits() as i64).wrapping_sub(mapping.float(integer).to_bits() as i64),
+                );
+            }
+            (Sum::Float(sum), _) => out.extend_from_slice(&sum.to_le_bytes()),
+        }
+        Some(out)
+    }
+
+    /// Reads what [`relative`](Self::relative) returned.
+    pub(super) fn get_relative(
+        input: &mut Input<'_>,
+        kind: Kind,
+        mapping: Option<Mapping>,
+        count: u32,
+        nulls: u32,
+    ) -> Result<Stats, Error> {
+        let first = input.zigzag()?;
+        let min = first.wrapping_sub(input.varint()? as i64);
+        let max = first.wrapping_add(input.varint()? as i64);
+        let last = first.wrapping_add(input.zigzag()?);
+        let four = [first, min, max, last];
+        let expected = middle(min, max).wrapping_mul(i64::from(count));
+        let ([first, min, max, last], sum) = match (kind, mapping) {
+            (Kind::Int, _) => (four.map(Value::Int), Sum::Int(input.zigzag()?.wrapping_add(expected).into())),
+            (Kind::Float, Some(mapping)) => {
+                let bits = if matches!(mapping, Mapping::Decimal(_)) {
+                    let sum = mapping.float(input.zigzag()?.wrapping_add(expected));
+                    sum.to_bits().wrapping_add_signed(input.zigzag()?)
+                } else {
+                    input.u64()?
+                };
+                (four.map(|i| Value::Float(mapping.float(i))), Sum::Float(f64::from_bits(bits)))
+            }
+            _ => return Err(input.damaged("statistics of numbers with a map", "others")),
+        };
+        Ok(Stats { count, nulls, min, max, first, last, sum: Some(sum) })
+    }
+
     /// Reads what [`put`](Self::put) appended, of values of this kind.
     pub(super) fn get(input: &mut Input<'_>, kind: Kind, count: u32, nulls: u32) -> Result<Stats, Error> {
         let ([first, min, max, last], sum) = match kind {
@@ -129,6 +196,11 @@ impl Stats {
         };
         Ok(Stats { count, nulls, min, max, first, last, sum })
     }
+}
+
+/// Half way between two numbers.
+fn middle(min: i64, max: i64) -> i64 {
+    min.wrapping_add(((max.wrapping_sub(min) as u64) / 2) as i64)
 }
 
 fn text(text: &str) -> Value {

@@ -190,6 +190,36 @@ fn an_empty_segment_opens() {
 }
 
 #[test]
+fn other_versions_are_refused_by_name() {
+    for version in [0_u32, VERSION + 1] {
+        let (mut file, _) = write(&[], Depth::Hot);
+        file[8..12].copy_from_slice(&version.to_le_bytes());
+        let error = Reader::open("t.seg", Bytes::from(file)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains(&format!("version 1 to 2, found {version}")), "{error}");
+    }
+}
+
+#[test]
+fn what_takes_room_adds_up_to_the_file() {
+    let n = 5000;
+    let walk = |i: usize| ((i * 7919 % 13) as f64 + (i / 50) as f64) / 10.0;
+    let runs: Vec<Pushed> = (0..4)
+        .map(|a| {
+            pushed(1, a, regular(n, T0, 1_000_000), vec![all(0, floats(n, walk)), all(3, floats(n, |_| 1.5))])
+        })
+        .collect();
+    round_trip(&runs);
+    for depth in [Depth::Hot, Depth::Deep] {
+        let (file, summary) = write(&runs, depth);
+        let room = Reader::open("t.seg", Bytes::from(file)).unwrap().room().unwrap();
+        let parts = [room.times, room.values, room.heads, room.statistics, room.directory, room.index];
+        assert_eq!(parts.iter().sum::<u64>(), summary.bytes, "{room:?}");
+        assert_eq!(room.times, 0, "even times cost nothing");
+    }
+}
+
+#[test]
 fn a_chunk_of_one_row_and_ten_points_is_small() {
     let one = |model| {
         let columns = (0..10).map(|p| all(p, Values::Float(vec![f64::from(p) * 1.37 + 20.0])));
@@ -369,6 +399,7 @@ fn runs() -> impl Strategy<Value = Vec<Pushed>> {
 fn read_all(bytes: Vec<u8>) -> Result<(), crate::Error> {
     let reader = Reader::open("t.seg", Bytes::from(bytes))?;
     let verified = reader.verify();
+    let _ = reader.room();
     for model in reader.models() {
         for chunk in reader.chunks(model) {
             for block in 0..chunk.blocks.len() {

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use wattline_model::{AssetId, Column, ModelId, PointId, Quality, Rows, Values};
+use wattline_model::{AssetId, Column, Kind, ModelId, PointId, Quality, Rows, Values};
 
-use super::directory::{Builder, BuiltEntry, STATS_VALUES_MIN};
+use super::directory::{Builder, BuiltColumn, BuiltEntry, STATS_VALUES_MIN};
 use super::index::{self, ChunkMeta, ModelChunks};
 use super::stats::Stats;
 use super::{BLOCK_ROWS, BlockRows, CHUNK_ROWS, Depth, Header, RUN_ROWS_ALONE, Run, Summary};
@@ -323,12 +323,18 @@ fn encode_chunk(out: &mut Vec<u8>, mut chunk: Buffer, depth: Depth) -> ChunkMeta
             run.next();
         }
         payload.clear();
-        times::encode(&mut payload, &chunk.times[first as usize..end as usize], &lengths);
+        let times = &chunk.times[first as usize..end as usize];
+        // Times of one asset at even steps follow from what the index says of the block.
+        if lengths.len() > 1
+            || times::even(block.first_time, block.last_time, times.len()).as_deref() != Some(times)
+        {
+            times::encode(&mut payload, times, &lengths);
+        }
         directory.time(out, &payload);
     }
     for column in &chunk.columns {
-        let (entries, sequences) = encode_column(column, &blocks, depth);
-        directory.column(out, column.values.kind(), &block_rows, &entries, &sequences);
+        let built = encode_column(column, &blocks, depth);
+        directory.column(out, column.values.kind(), &block_rows, &built);
     }
     let data_bytes = (out.len() - start) as u64;
     let directory = directory.finish();
@@ -368,7 +374,7 @@ fn spans(column: &Gathered, blocks: &[BlockRows]) -> Vec<Span> {
     spans
 }
 
-fn encode_column(column: &Gathered, blocks: &[BlockRows], depth: Depth) -> (Vec<BuiltEntry>, Vec<Packed>) {
+fn encode_column(column: &Gathered, blocks: &[BlockRows], depth: Depth) -> BuiltColumn {
     let spans = spans(column, blocks);
     let choice = match &column.values {
         Values::Float(v) => Mapping::choose(v),
@@ -411,7 +417,8 @@ fn encode_column(column: &Gathered, blocks: &[BlockRows], depth: Depth) -> (Vec<
             payload,
         }
     };
-    (spans.iter().zip(payloads).map(entry).collect(), sequences)
+    let mapping = (column.values.kind() == Kind::Float).then_some(choice.0);
+    BuiltColumn { entries: spans.iter().zip(payloads).map(entry).collect(), sequences, mapping }
 }
 
 fn encode_values(values: &Values, range: Range<usize>, depth: Depth, choice: (Mapping, bool)) -> Vec<u8> {

@@ -1,0 +1,240 @@
+//! How many bytes a point of made-up fleets takes in a segment, where those bytes lie, and how fast they are written
+//! and read.
+//!
+//! `cargo run --release -p wattline-format --example fleets -- [ASSETS]`; the first figures of a row are for the whole
+//! file, times and assets included, the last ones for the values alone, packed by pco asset by asset and column by column.
+//! Fleets are the same in every run.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use wattline_format::segment::{Depth, Header, Reader, Writer};
+use wattline_model::{AssetId, Column, ModelId, PointId, Rows, Seqno, ShardId, Values};
+
+const MODEL: ModelId = ModelId(1);
+const T0: i64 = 1_700_006_400_000_000;
+const STEP: i64 = 10_000_000;
+/// 24 hours.
+const ROWS: usize = 8640;
+
+/// A fleet: how many assets it has, and the values of one of them.
+struct Fleet {
+    name: &'static str,
+    assets: usize,
+    values: fn(&mut Chance) -> Vec<Values>,
+}
+
+fn main() {
+    let assets = std::env::args().nth(1).and_then(|n| n.parse().ok());
+    let fleets = [
+        Fleet { name: "cpu, integers as Int", assets: 1000, values: |c| ints(cpu(c, 1.0)) },
+        Fleet { name: "cpu, integers as Float", assets: 1000, values: |c| floats(cpu(c, 1.0)) },
+        Fleet { name: "cpu, 2 decimals", assets: 1000, values: |c| floats(cpu(c, 100.0)) },
+        Fleet { name: "wind, 12 signals", assets: 200, values: wind },
+    ];
+    println!(
+        "| fleet | depth | B a point | times | index | statistics | directory | heads | payloads | encode, M points/s | decode, M points/s | pco, B a point |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    for fleet in fleets {
+        for depth in [Depth::Hot, Depth::Deep] {
+            measure(&fleet, assets.unwrap_or(fleet.assets), depth);
+        }
+    }
+}
+
+fn measure(fleet: &Fleet, assets: usize, depth: Depth) {
+    let mut chance = Chance(7);
+    let times: Vec<i64> = (0..ROWS as i64).map(|i| T0 + i * STEP).collect();
+    let header = Header {
+        store: 1,
+        shard: ShardId(0),
+        partition: T0,
+        partition_micros: 86_400_000_000,
+        level: 0,
+        first_seqno: Seqno(1),
+        last_seqno: Seqno(1),
+    };
+    let mut writer = Writer::new(header, depth);
+    let (mut file, mut points, mut pco, mut encode) = (Vec::new(), 0, 0, Duration::ZERO);
+    for asset in 0..assets {
+        let values = (fleet.values)(&mut chance);
+        points += values.iter().map(Values::len).sum::<usize>();
+        pco += values.iter().map(pco_bytes).sum::<usize>();
+        let column =
+            |(point, values)| Column { point: PointId(point), rows: Rows::All, values, quality: None };
+        let columns: Vec<Column> = (0..).zip(values).map(column).collect();
+        let started = Instant::now();
+        writer.push_run(MODEL, AssetId(asset as u32), &times, &columns);
+        file.extend(writer.take());
+        encode += started.elapsed();
+    }
+    let started = Instant::now();
+    file.extend(writer.finish().0);
+    encode += started.elapsed();
+    let bytes = file.len();
+    let reader = Reader::open("fleets.seg", Bytes::from(file)).expect("just written");
+    let decoding = || {
+        let started = Instant::now();
+        assert_eq!(decode(&reader), points);
+        started.elapsed()
+    };
+    let decode = (0..3).map(|_| decoding()).min().unwrap_or_default();
+    let room = reader.room().expect("just written");
+    let a_point = |bytes: u64| bytes as f64 / points as f64;
+    let rate = |time: Duration| points as f64 / time.as_secs_f64() / 1e6;
+    println!(
+        "| {} × {assets} | {depth:?} | {:.4} | {:.4} | {:.4} | {:.4} | {:.4} | {:.4} | {:.4} | {:.1} | {:.0} | {:.4} |",
+        fleet.name,
+        a_point(bytes as u64),
+        a_point(room.times),
+        a_point(room.index),
+        a_point(room.statistics),
+        a_point(room.directory),
+        a_point(room.heads),
+        a_point(room.values),
+        rate(encode),
+        rate(decode),
+        a_point(pco as u64),
+    );
+}
+
+/// What the values of one column of one asset take in pco's own files, without times and statistics: for comparison.
+fn pco_bytes(values: &Values) -> usize {
+    let config = pco::ChunkConfig::default();
+    let packed = match values {
+        Values::Float(v) => pco::standalone::simple_compress(v, &config),
+        Values::Int(v) => pco::standalone::simple_compress(v, &config),
+        Values::Bool(_) | Values::Text(_) => return 0,
+    };
+    packed.expect("pco takes every number").len()
+}
+
+fn decode(reader: &Reader) -> usize {
+    let mut values = 0;
+    for chunk in reader.chunks(MODEL) {
+        for block in 0..chunk.blocks.len() {
+            black_box(reader.times(chunk, block).expect("just written"));
+            for &point in reader.points(chunk) {
+                let column = reader.column(chunk, block, point).expect("just written");
+                values += column.map_or(0, |c| black_box(c).values.len());
+            }
+        }
+    }
+    values
+}
+
+fn floats(columns: Vec<Vec<f64>>) -> Vec<Values> {
+    columns.into_iter().map(Values::Float).collect()
+}
+
+fn ints(columns: Vec<Vec<f64>>) -> Vec<Values> {
+    columns.into_iter().map(|c| Values::Int(c.into_iter().map(|v| v as i64).collect())).collect()
+}
+
+/// A host of TSBS's cpu-only set: ten loads that start anywhere in 0..100, take normal steps, stay within 0..=100 and
+/// are cut to `1 / scale`.
+fn cpu(chance: &mut Chance, scale: f64) -> Vec<Vec<f64>> {
+    let load = |_| {
+        let mut load = chance.uniform() * 100.0;
+        let mut step = |_| {
+            let value = (load * scale).floor() / scale;
+            load = (load + chance.normal()).clamp(0.0, 100.0);
+            value
+        };
+        (0..ROWS).map(&mut step).collect()
+    };
+    (0..10).map(load).collect()
+}
+
+/// A turbine of 3 MW: wind that wanders about its mean with gusts on top, and what follows from it, each reported with
+/// the decimals such signals have. Power, rotor and pitch follow the wind late; temperatures drift towards the load;
+/// the meter counts what was produced; the status changes when the turbine starts or stops.
+fn wind(chance: &mut Chance) -> Vec<Values> {
+    const SIGNALS: usize = 11;
+    let mut columns = vec![Vec::new(); SIGNALS];
+    let mut status = Vec::with_capacity(ROWS);
+    let mut mean = 4.0 + 7.0 * chance.uniform();
+    let (mut gust, mut heading, mut nacelle) = (0.0, 360.0 * chance.uniform(), 0.0);
+    let (mut power, mut rotor, mut pitch, mut gear, mut winding) = (0.0, 0.0, 0.0, 45.0, 60.0);
+    let (mut outside, mut voltage) = (8.0 + 4.0 * chance.uniform(), 690.0);
+    let mut meter = (5e6 * chance.uniform()).floor();
+    for row in 0..ROWS {
+        mean = (mean + 0.01 * chance.normal() + 0.0005 * (7.5 - mean)).max(0.5);
+        gust = 0.95 * gust + 0.25 * chance.normal();
+        let speed: f64 = (mean + gust).max(0.0);
+        let runs = speed > 3.0 || (speed > 2.5 && power > 20.0);
+        let share = if runs { ((speed / 12.0).powi(3)).min(1.0) } else { 0.0 };
+        power += 0.3 * (3000.0 * share - power);
+        rotor += 0.2 * (if runs { 6.0 + 8.0 * share.sqrt() } else { 0.0 } - rotor);
+        pitch += 0.2
+            * (if !runs {
+                85.0
+            } else if speed > 12.0 {
+                3.0 * (speed - 12.0)
+            } else {
+                0.0
+            } - pitch);
+        gear += 0.002 * (45.0 + 25.0 * share - gear) + 0.05 * chance.normal();
+        winding += 0.003 * (55.0 + 60.0 * share - winding) + 0.1 * chance.normal();
+        heading = (heading + 0.5 * chance.normal()).rem_euclid(360.0);
+        if row % 360 == 0 {
+            nacelle = heading;
+        }
+        outside += 0.03 * chance.normal();
+        voltage += 0.5 * chance.normal() + 0.1 * (690.0 - voltage);
+        meter += power / 360.0;
+        let now = [
+            (speed, 2),
+            ((power + chance.normal()).max(0.0), 1),
+            (rotor, 2),
+            (pitch, 2),
+            (heading, 1),
+            (nacelle, 1),
+            (gear, 1),
+            (winding, 1),
+            (outside, 1),
+            (voltage, 1),
+            (meter, 0),
+        ];
+        for (column, (value, decimals)) in columns.iter_mut().zip(now) {
+            let scale = 10_f64.powi(decimals);
+            column.push((value * scale).round() / scale);
+        }
+        status.push(if runs {
+            100
+        } else if mean < 2.0 {
+            20
+        } else {
+            60
+        });
+    }
+    let mut values = floats(columns);
+    values.push(Values::Int(status));
+    values
+}
+
+/// Numbers that look like chance: splitmix64 and Box-Muller.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut v = self.0;
+        v = (v ^ v >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        v = (v ^ v >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        v ^ v >> 31
+    }
+
+    /// In 0..1.
+    fn uniform(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Mean 0, deviation 1.
+    fn normal(&mut self) -> f64 {
+        let (a, b) = (1.0 - self.uniform(), self.uniform());
+        (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
+    }
+}
