@@ -13,3 +13,4 @@ mod crash;
 mod faults;
 mod model;
 mod support;
+mod upgrade;
