@@ -3,8 +3,12 @@
 //! Owns: the rule that a latest value moves only forward in event time (promise 3), and reading it without touching
 //! history. Does not own: history, checkpoint files (`flush` writes them, `recover` reads them).
 //!
+//! Conditions over the newest values of a point run in [`filter`], column by column.
+//!
 //! Columnar per model: an asset has a slot, a point a column of (time, value, quality) by slot. Readers that want
 //! many assets copy a stretch of slots at a time, so that the writer never waits for more than one stretch.
+
+pub(crate) mod filter;
 
 use std::sync::Arc;
 
@@ -15,6 +19,9 @@ use wattline_model::{
     AssetId, Batch, Deletion, Kind, ModelId, PointId, Presence, Quality, Rows, TimeRange, Timestamp, Value,
     ValueRef, Values,
 };
+
+use crate::error::Result;
+use filter::LatestCondition;
 
 /// The newest sample of a point of an asset.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,6 +163,27 @@ impl LatestTable {
                 let point = table.columns.get(point.0 as usize).and_then(Option::as_ref);
                 copy_stretch(column, point, from..to, before);
             }
+            from = to;
+        }
+    }
+
+    /// Appends the assets of `model` whose newest value of `point` meets `condition` to `assets`.
+    pub(crate) fn select(
+        &self,
+        model: ModelId,
+        point: PointId,
+        condition: &LatestCondition,
+        assets: &mut Vec<AssetId>,
+    ) -> Result<()> {
+        let Some(table) = self.models.read().get(&model).cloned() else { return Ok(()) };
+        let mut from = 0;
+        loop {
+            let table = table.read();
+            let to = table.assets.len().min(from + STRETCH);
+            let column = table.columns.get(point.0 as usize).and_then(Option::as_ref);
+            let Some(column) = column.filter(|_| from < to) else { return Ok(()) };
+            let test = condition.test(column.kind)?;
+            column.select(&test, from, to, |slot| assets.push(table.assets[slot]));
             from = to;
         }
     }

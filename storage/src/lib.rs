@@ -38,6 +38,7 @@ pub use backup::{
 };
 pub use check::{CheckProgress, CheckReport, Finding, Severity, Watch, check};
 pub use error::{Error, ErrorKind, Result};
+pub use latest::filter::{Comparison, LatestCondition};
 pub use latest::{Latest, LatestColumn, LatestRows};
 pub use scan::{ScanBatch, ScanColumn, ScanRequest, ShardScan};
 pub use settings::{Driver, Settings};

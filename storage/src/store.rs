@@ -21,6 +21,7 @@ use crate::compact::{compact_once, pending_segments};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::Expiry;
 use crate::flush::flush_oldest;
+use crate::latest::filter::LatestCondition;
 use crate::latest::{Latest, LatestRows};
 use crate::manifest::{Manifest, is_manifest};
 use crate::recover;
@@ -303,6 +304,24 @@ impl Store {
             shard.latest.collect(model, &ids, &mut rows);
         }
         rows
+    }
+
+    /// The assets of `model` whose newest value of `point` meets `condition`, in no particular order. Never leaves
+    /// memory.
+    ///
+    /// # Errors
+    /// `Input` where the condition's values are not of the point's kind.
+    pub fn select_latest(
+        &self,
+        model: ModelId,
+        point: PointId,
+        condition: &LatestCondition,
+    ) -> Result<Vec<AssetId>> {
+        let mut assets = Vec::new();
+        for shard in &self.inner.shards {
+            shard.latest.select(model, point, condition, &mut assets)?;
+        }
+        Ok(assets)
     }
 
     /// The state of every shard.

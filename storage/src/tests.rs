@@ -8,7 +8,7 @@ use wattline_model::{
     Value, ValueRef, Values,
 };
 
-use crate::{ErrorKind, ScanRequest, Settings, Store};
+use crate::{Comparison, ErrorKind, LatestCondition, ScanRequest, Settings, Store};
 
 const MODEL: ModelId = ModelId(1);
 const DAY: i64 = 86_400_000_000;
@@ -229,4 +229,66 @@ fn expired_partitions_are_not_served_and_their_files_go() {
     let left = store.snapshot().segments();
     assert_eq!(left.iter().map(|s| (s.models, s.rows)).collect::<Vec<_>>(), [(1, 1)], "{left:?}");
     assert_eq!(scan(&store, &ScanRequest { model: other, ..request() }).len(), 1);
+}
+
+#[test]
+fn conditions_over_newest_values_select_what_a_loop_selects() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), settings(), World::real()).unwrap();
+    let mut builder = BatchBuilder::new(store.shards(), Source::Client);
+    let odd = [f64::NAN, -0.0, f64::INFINITY, f64::NEG_INFINITY];
+    let float =
+        |asset: u32| if asset % 97 == 0 { odd[asset as usize / 97 % 4] } else { f64::from(asset % 501) };
+    let text = |asset: u32| ["run", "stop", "", "fault"][asset as usize % 4];
+    // More than one stretch of slots; some assets lack some points.
+    let has = |asset: u32, point: u32| asset % (point + 5) != 0;
+    for asset in 0..20_000_u32 {
+        builder.begin_row(MODEL, AssetId(asset), Channel::RealTime);
+        assert!(builder.cell(PointId(9), ValueRef::Int(0), None));
+        let cells = [
+            (0, ValueRef::Float(float(asset))),
+            (1, ValueRef::Int(i64::from(asset % 501) - 250)),
+            (2, ValueRef::Bool(asset % 3 == 0)),
+            (3, ValueRef::Text(text(asset))),
+        ];
+        for (point, value) in cells.into_iter().filter(|cell| has(asset, cell.0)) {
+            assert!(builder.cell(PointId(point), value, None));
+        }
+        builder.end_row(Timestamp(10));
+    }
+    store.write_blocking(builder.finish()).unwrap();
+    let check = |point: u32, condition: LatestCondition, meets: &dyn Fn(u32) -> bool| {
+        let mut found = store.select_latest(MODEL, PointId(point), &condition).unwrap();
+        found.sort();
+        let expected: Vec<AssetId> =
+            (0..20_000).filter(|&asset| has(asset, point) && meets(asset)).map(AssetId).collect();
+        assert!(!expected.is_empty() && found == expected, "{condition:?}: {} found", found.len());
+    };
+    use Comparison::{Eq, Ge, Gt, Le, Lt, Ne};
+    let is = |comparison, value| LatestCondition::Is(comparison, value);
+    check(0, is(Gt, Value::Float(250.0)), &|a| float(a) > 250.0);
+    check(0, is(Ge, Value::Int(250)), &|a| float(a) >= 250.0);
+    check(0, is(Lt, Value::Float(0.5)), &|a| float(a) < 0.5);
+    check(0, is(Le, Value::Float(0.0)), &|a| float(a) <= 0.0);
+    check(0, is(Eq, Value::Float(0.0)), &|a| float(a) == 0.0);
+    check(0, is(Ne, Value::Float(7.0)), &|a| float(a) != 7.0);
+    let between = LatestCondition::Between(Value::Float(10.0), Value::Float(20.0));
+    check(0, between, &|a| (10.0..=20.0).contains(&float(a)));
+    check(0, LatestCondition::In(vec![Value::Float(3.0), Value::Int(400)]), &|a| {
+        [3.0, 400.0].contains(&float(a))
+    });
+    let int = |asset: u32| i64::from(asset % 501) - 250;
+    check(1, is(Gt, Value::Int(-7)), &|a| int(a) > -7);
+    check(1, is(Ne, Value::Int(-250)), &|a| int(a) != -250);
+    check(1, LatestCondition::Between(Value::Int(-3), Value::Int(3)), &|a| (-3..=3).contains(&int(a)));
+    check(1, LatestCondition::In([9, -9, 9].map(Value::Int).to_vec()), &|a| [9, -9].contains(&int(a)));
+    check(2, is(Eq, Value::Bool(true)), &|a| a % 3 == 0);
+    let words = |list: &[&str]| list.iter().map(|t| Value::Text((*t).to_owned())).collect::<Vec<_>>();
+    check(3, LatestCondition::In(words(&["run", ""])), &|a| ["run", ""].contains(&text(a)));
+    check(3, is(Gt, Value::Text("fault".to_owned())), &|a| text(a) > "fault");
+
+    let wrong = store.select_latest(MODEL, PointId(2), &is(Eq, Value::Int(1))).unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::Input);
+    assert!(store.select_latest(MODEL, PointId(77), &is(Eq, Value::Int(1))).unwrap().is_empty());
+    assert!(store.select_latest(ModelId(77), PointId(0), &is(Eq, Value::Int(1))).unwrap().is_empty());
 }

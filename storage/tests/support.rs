@@ -353,6 +353,19 @@ impl Oracle {
         self.doubtful_deletions.extend(parts.into_values());
     }
 
+    /// Forgets samples: from now on they are not there.
+    pub(crate) fn forget(&mut self, gone: impl Fn(&Key) -> bool) {
+        self.acknowledged.retain(|key, _| !gone(key));
+        self.doubtful.iter_mut().for_each(|batch| batch.retain(|key, _| !gone(key)));
+        self.doubtful_deletions.iter_mut().for_each(|deletion| deletion.retain(|key| !gone(key)));
+    }
+
+    /// Whether something may or may not be there.
+    pub(crate) fn doubts(&self) -> bool {
+        !self.doubtful.iter().all(BTreeMap::is_empty)
+            || !self.doubtful_deletions.iter().all(BTreeSet::is_empty)
+    }
+
     /// The latest-value table is what `found` says, where that can be told.
     pub(crate) fn check_latest(&self, store: &Store, found: &History) {
         if !self.latest_differ {

@@ -1,0 +1,331 @@
+//! The engine under years of data: what the issue of depth asks to be measured, one scenario a run.
+//!
+//! `cargo run --release -p wattline-storage --example depth -- SCENARIO [DIR]`
+//!
+//! * `door`: batches of 1,000 rows × 10 points, synced and visible, in order and with 20 % late; write amplification
+//! * `merging`: time of a write while segments are merged, and while they are not
+//! * `latest`: 1 M assets × 20 points in the latest-value table
+//! * `fill MILLIONS`: writes that many points, leaves a full log and kills itself
+//! * `open`: opens what `fill` left
+//! * `bounded MILLIONS`: writes, merges, reads; to be run under a limit on memory
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use wattline_env::World;
+use wattline_model::{
+    AssetId, Batch, BatchBuilder, Channel, Kind, ModelId, PointId, ShardCount, Source, TimeRange, Timestamp,
+    Value, ValueRef,
+};
+use wattline_storage::{Comparison, LatestCondition, ScanRequest, Settings, Store};
+
+const MODEL: ModelId = ModelId(1);
+const ASSETS: usize = 1_000;
+const POINTS: u32 = 10;
+const START: i64 = 1_700_000_000_000_000;
+/// Time between two rows of an asset.
+const STEP: i64 = 10_000_000;
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let scenario = args.next().unwrap_or_default();
+    let mut rest: Vec<String> = args.collect();
+    let mut number = |default: usize| match rest.first().and_then(|a| a.parse().ok()) {
+        Some(n) => {
+            rest.remove(0);
+            n
+        }
+        None => default,
+    };
+    let millions = number(100);
+    let dir = rest.first().map(PathBuf::from);
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let dir = dir.unwrap_or_else(|| temporary.path().to_owned());
+    match scenario.as_str() {
+        "door" => door(&dir, millions),
+        "merging" => merging(&dir),
+        "latest" => latest(&dir),
+        "fill" => fill(&dir, millions),
+        "open" => open(&dir),
+        "bounded" => bounded(&dir, millions),
+        _ => eprintln!("scenarios: door, merging, latest, fill, open, bounded"),
+    }
+}
+
+/// A walk of two decimals, different for each asset and point, as meters and sensors give.
+struct Walks {
+    levels: Vec<i64>,
+    state: u64,
+}
+
+impl Walks {
+    fn new(seed: u64) -> Walks {
+        Walks {
+            levels: (0..ASSETS as i64 * i64::from(POINTS)).map(|i| 4_000 + i % 2_000).collect(),
+            state: seed,
+        }
+    }
+
+    fn next(&mut self, asset: usize, point: u32) -> f64 {
+        self.state =
+            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let level = &mut self.levels[asset * POINTS as usize + point as usize];
+        *level += (self.state >> 33) as i64 % 41 - 20;
+        *level as f64 / 100.0
+    }
+}
+
+/// One row of every asset at step `step`; every `late`th row is a day and a half older.
+fn batches(shards: ShardCount, walks: &mut Walks, step: usize, late: Option<usize>) -> Vec<Batch> {
+    let mut builder = BatchBuilder::new(shards, Source::Client);
+    for asset in 0..ASSETS {
+        builder.begin_row(MODEL, AssetId(asset as u32), Channel::RealTime);
+        for point in 0..POINTS {
+            assert!(builder.cell(PointId(point), ValueRef::Float(walks.next(asset, point)), None));
+        }
+        let is_late = late.is_some_and(|late| (step * 7 + asset) % late == 0);
+        let time = START + step as i64 * STEP - if is_late { 36 * 3_600_000_000 + 5_000_000 } else { 0 };
+        builder.end_row(Timestamp(time));
+    }
+    builder.finish()
+}
+
+/// CPU seconds of this process so far.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+/// MiB of memory of this process: now, and at its highest.
+fn memory() -> (f64, f64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = |name: &str| {
+        let line = status.lines().find(|l| l.starts_with(name)).unwrap_or("");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+    };
+    (line("VmRSS:"), line("VmHWM:"))
+}
+
+/// Memory that is the process's own: without the pages of mapped files, which the system takes back when it likes.
+fn own_memory() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|l| l.starts_with("RssAnon:")).unwrap_or("");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+}
+
+fn settings() -> Settings {
+    Settings { shards: 2, ..Settings::default() }
+}
+
+/// Writes `steps` batches from four threads that were built beforehand; returns (seconds, CPU seconds) of the door.
+fn write_all(store: &Store, walks: &mut Walks, steps: usize, late: Option<usize>) -> (f64, f64) {
+    const AHEAD: usize = 64;
+    let (mut wall, mut spent) = (0.0, 0.0);
+    for first in (0..steps).step_by(AHEAD) {
+        let ready: Vec<Vec<Batch>> = (first..steps.min(first + AHEAD))
+            .map(|step| batches(store.shards(), walks, step, late))
+            .collect();
+        let (started, cpu_started) = (Instant::now(), cpu());
+        let queue = std::sync::Mutex::new(ready.into_iter());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    loop {
+                        let next = queue.lock().expect("no panic").next();
+                        let Some(batches) = next else { return };
+                        store.write_blocking(batches).expect("written");
+                    }
+                });
+            }
+        });
+        wall += started.elapsed().as_secs_f64();
+        spent += cpu() - cpu_started;
+    }
+    (wall, spent)
+}
+
+fn door(dir: &Path, millions: usize) {
+    println!("| rows | M points/s | M points/s per core | write amplification | bytes a point | segments |");
+    println!("|---|---|---|---|---|---|");
+    for (name, late) in [("in order", None), ("20 % late", Some(5))] {
+        let store = Store::open(&dir.join(name), settings(), World::real()).expect("opens");
+        let steps = millions * 1_000_000 / (ASSETS * POINTS as usize);
+        let (wall, spent) = write_all(&store, &mut Walks::new(7), steps, late);
+        let points = (steps * ASSETS * POINTS as usize) as f64;
+        store.flush().expect("flushed");
+        store.compact().expect("merged");
+        let status = store.status();
+        let sum =
+            |read: fn(&wattline_storage::ShardStatus) -> u64| status.iter().map(read).sum::<u64>() as f64;
+        let (flushed, merged) = (sum(|s| s.flushed_bytes), sum(|s| s.merged_bytes));
+        println!(
+            "| {name} | {:.1} | {:.1} | {:.2} | {:.3} | {} |",
+            points / wall / 1e6,
+            points / spent / 1e6,
+            (flushed + merged) / flushed,
+            sum(|s| s.segment_bytes) / points,
+            store.snapshot().segments().len()
+        );
+    }
+}
+
+fn merging(dir: &Path) {
+    let settings = Settings { memtable_bytes: 8 << 20, ..settings() };
+    let store = Store::open(dir, settings, World::real()).expect("opens");
+    let mut walks = Walks::new(9);
+    let mut step = 0;
+    let mut times = |store: &Store, walks: &mut Walks, writes: usize| -> Vec<f64> {
+        let mut list = Vec::with_capacity(writes);
+        for _ in 0..writes {
+            let ready = batches(store.shards(), walks, step, None);
+            step += 1;
+            let started = Instant::now();
+            store.write_blocking(ready).expect("written");
+            list.push(started.elapsed().as_secs_f64() * 1e3);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        list
+    };
+    times(&store, &mut walks, 200);
+    store.compact().expect("merged");
+    let idle = times(&store, &mut walks, 40);
+    // A thread merges all the time: it keeps flushing what comes, and so always finds something.
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let (busy, merges) = std::thread::scope(|scope| {
+        let before: u64 = store.status().iter().map(|s| s.compactions).sum();
+        let merging = store.clone();
+        let stop = &stop;
+        scope.spawn(move || {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                merging.flush().expect("flushed");
+                merging.compact().expect("merged");
+            }
+        });
+        let busy = times(&store, &mut walks, 1_000);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        (busy, store.status().iter().map(|s| s.compactions).sum::<u64>() - before)
+    });
+    let show = |name: &str, mut list: Vec<f64>| {
+        list.sort_by(f64::total_cmp);
+        let at = |q: f64| list[((list.len() - 1) as f64 * q) as usize];
+        println!(
+            "{name}: p50 {:.2} ms, p99 {:.2} ms, worst {:.2} ms of {}",
+            at(0.5),
+            at(0.99),
+            at(1.0),
+            list.len()
+        );
+    };
+    show("idle", idle);
+    show(&format!("while {merges} merges ran"), busy);
+}
+
+fn latest(dir: &Path) {
+    const MANY: usize = 1_000_000;
+    const WIDE: u32 = 20;
+    let store = Store::open(dir, settings(), World::real()).expect("opens");
+    let before = own_memory();
+    for first in (0..MANY).step_by(10_000) {
+        let mut builder = BatchBuilder::new(store.shards(), Source::Client);
+        for asset in first..first + 10_000 {
+            builder.begin_row(MODEL, AssetId(asset as u32), Channel::RealTime);
+            for point in 0..WIDE {
+                let value = ((asset * 7 + point as usize * 13) % 10_000) as f64 / 10.0;
+                assert!(builder.cell(PointId(point), ValueRef::Float(value), None));
+            }
+            builder.end_row(Timestamp(START));
+        }
+        store.write_blocking(builder.finish()).expect("written");
+    }
+    store.flush().expect("flushed");
+    println!(
+        "{:.0} MiB of the process's own memory for {MANY} assets × {WIDE} points",
+        own_memory() - before
+    );
+    let median = |mut times: Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    let above = |x: f64| LatestCondition::Is(Comparison::Gt, Value::Float(x));
+    for (name, condition) in [("1 % of the assets", above(990.0)), ("half of them", above(500.0))] {
+        let mut found = 0;
+        let times = (0..50).map(|_| {
+            let started = Instant::now();
+            found = store.select_latest(MODEL, PointId(3), &condition).expect("of its kind").len();
+            started.elapsed().as_secs_f64() * 1e3
+        });
+        println!("filter one point over all, {name}: {:.2} ms ({found} found)", median(times.collect()));
+    }
+    let started = Instant::now();
+    let reads = 1_000_000_usize;
+    for i in 0..reads {
+        let asset = AssetId((i * 7_919 % MANY) as u32);
+        assert!(store.latest(MODEL, asset, &[PointId(5)])[0].is_some());
+    }
+    println!("one asset, one point: {:.2} us", started.elapsed().as_secs_f64() * 1e6 / reads as f64);
+    store.close().expect("closed");
+    drop(store);
+    let started = Instant::now();
+    let store = Store::open(dir, settings(), World::real()).expect("opens");
+    assert!(store.latest(MODEL, AssetId(999_999), &[PointId(19)])[0].is_some());
+    println!("ready after a restart: {:.2} s", started.elapsed().as_secs_f64());
+}
+
+fn fill(dir: &Path, millions: usize) {
+    let store = Store::open(dir, settings(), World::real()).expect("opens");
+    let steps = millions * 1_000_000 / (ASSETS * POINTS as usize);
+    write_all(&store, &mut Walks::new(7), steps, None);
+    let status = store.status();
+    let log: u64 = status.iter().map(|s| s.log_bytes).sum();
+    println!("{} M points, {} MiB of log; killed", millions, log >> 20);
+    // As SIGKILL does: nothing is flushed, closed or dropped.
+    std::process::abort();
+}
+
+fn open(dir: &Path) {
+    let started = Instant::now();
+    let store = Store::open(dir, settings(), World::real()).expect("opens");
+    let ready = started.elapsed().as_secs_f64();
+    let samples: u64 = store.snapshot().segments().iter().map(|s| s.samples).sum();
+    let log: u64 = store.status().iter().map(|s| s.log_bytes).sum();
+    println!(
+        "ready in {ready:.2} s with {} M points in segments and {} MiB of log",
+        samples / 1_000_000,
+        log >> 20
+    );
+}
+
+fn bounded(dir: &Path, millions: usize) {
+    let settings = Settings { memtable_bytes: 24 << 20, queue_bytes: 8 << 20, ..settings() };
+    let store = Store::open(dir, settings, World::real()).expect("opens");
+    let steps = millions * 1_000_000 / (ASSETS * POINTS as usize);
+    let started = Instant::now();
+    write_all(&store, &mut Walks::new(7), steps, None);
+    println!(
+        "{millions} M points in {:.0} s; {:.0} MiB at most",
+        started.elapsed().as_secs_f64(),
+        memory().1
+    );
+    store.flush().expect("flushed");
+    store.compact().expect("merged");
+    println!("merged; {:.0} MiB at most", memory().1);
+    let request = ScanRequest {
+        model: MODEL,
+        points: (0..POINTS).map(|p| (PointId(p), Kind::Float)).collect(),
+        assets: None,
+        range: TimeRange::ALL,
+        every_row: true,
+        batch_rows: 8_192,
+    };
+    let started = Instant::now();
+    let rows: usize = store.scan(&request).into_iter().flatten().map(|b| b.expect("sound").times.len()).sum();
+    assert_eq!(rows, steps * ASSETS);
+    println!(
+        "all {rows} rows read in {:.0} s; {:.0} MiB at most, {:.0} MiB of its own now",
+        started.elapsed().as_secs_f64(),
+        memory().1,
+        own_memory()
+    );
+}
