@@ -92,6 +92,7 @@ fn storage_settings(settings: &Settings) -> wattline_storage::Settings {
         memtable_bytes: (settings.memory.memtables / memtables) as usize,
         queue_bytes,
         group_bytes: GROUP_BYTES_MAX.min(queue_bytes / 2),
+        directory_bytes: (settings.memory.directories / shards) as usize,
         merge_bytes_per_second: settings.merge_bytes_per_second,
         ..defaults
     }

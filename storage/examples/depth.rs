@@ -83,7 +83,7 @@ fn batches(shards: ShardCount, walks: &mut Walks, step: usize, late: Option<usiz
         for point in 0..POINTS {
             assert!(builder.cell(PointId(point), ValueRef::Float(walks.next(asset, point)), None));
         }
-        let is_late = late.is_some_and(|late| (step * 7 + asset) % late == 0);
+        let is_late = late.is_some_and(|late| (step * 7 + asset).is_multiple_of(late));
         let time = START + step as i64 * STEP - if is_late { 36 * 3_600_000_000 + 5_000_000 } else { 0 };
         builder.end_row(Timestamp(time));
     }
@@ -171,55 +171,32 @@ fn door(dir: &Path, millions: usize) {
     }
 }
 
+/// Times of paced writes to a store that merges as soon as it has two segments, and to one that never does.
 fn merging(dir: &Path) {
-    let settings = Settings { memtable_bytes: 8 << 20, ..settings() };
-    let store = Store::open(dir, settings, World::real()).expect("opens");
-    let mut walks = Walks::new(9);
-    let mut step = 0;
-    let mut times = |store: &Store, walks: &mut Walks, writes: usize| -> Vec<f64> {
-        let mut list = Vec::with_capacity(writes);
-        for _ in 0..writes {
-            let ready = batches(store.shards(), walks, step, None);
-            step += 1;
+    for (name, merge_fanout) in [("no merges", 1_000), ("merging all the time", 2)] {
+        let settings = Settings { memtable_bytes: 4 << 20, merge_fanout, ..settings() };
+        let store = Store::open(&dir.join(name), settings, World::real()).expect("opens");
+        let mut walks = Walks::new(9);
+        let mut times = Vec::new();
+        for step in 0..3_000 {
+            let ready = batches(store.shards(), &mut walks, step, None);
             let started = Instant::now();
             store.write_blocking(ready).expect("written");
-            list.push(started.elapsed().as_secs_f64() * 1e3);
-            std::thread::sleep(Duration::from_millis(5));
+            times.push(started.elapsed().as_secs_f64() * 1e3);
+            std::thread::sleep(Duration::from_millis(4));
         }
-        list
-    };
-    times(&store, &mut walks, 200);
-    store.compact().expect("merged");
-    let idle = times(&store, &mut walks, 40);
-    // A thread merges all the time: it keeps flushing what comes, and so always finds something.
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let (busy, merges) = std::thread::scope(|scope| {
-        let before: u64 = store.status().iter().map(|s| s.compactions).sum();
-        let merging = store.clone();
-        let stop = &stop;
-        scope.spawn(move || {
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                merging.flush().expect("flushed");
-                merging.compact().expect("merged");
-            }
-        });
-        let busy = times(&store, &mut walks, 1_000);
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        (busy, store.status().iter().map(|s| s.compactions).sum::<u64>() - before)
-    });
-    let show = |name: &str, mut list: Vec<f64>| {
-        list.sort_by(f64::total_cmp);
-        let at = |q: f64| list[((list.len() - 1) as f64 * q) as usize];
+        times.sort_by(f64::total_cmp);
+        let at = |q: f64| times[((times.len() - 1) as f64 * q) as usize];
         println!(
-            "{name}: p50 {:.2} ms, p99 {:.2} ms, worst {:.2} ms of {}",
+            "{name}: {} merges, {} flushes; p50 {:.2} ms, p99 {:.2} ms, worst {:.2} ms of {} writes of 1,000 rows",
+            store.status().iter().map(|s| s.compactions).sum::<u64>(),
+            store.status().iter().map(|s| s.flushes).sum::<u64>(),
             at(0.5),
             at(0.99),
             at(1.0),
-            list.len()
+            times.len()
         );
-    };
-    show("idle", idle);
-    show(&format!("while {merges} merges ran"), busy);
+    }
 }
 
 fn latest(dir: &Path) {
@@ -271,6 +248,7 @@ fn latest(dir: &Path) {
     let store = Store::open(dir, settings(), World::real()).expect("opens");
     assert!(store.latest(MODEL, AssetId(999_999), &[PointId(19)])[0].is_some());
     println!("ready after a restart: {:.2} s", started.elapsed().as_secs_f64());
+    println!("{:.0} MiB of the process's own memory then", own_memory());
 }
 
 fn fill(dir: &Path, millions: usize) {

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use wattline_env::World;
 use wattline_format::latest as checkpoint;
@@ -21,6 +22,7 @@ use crate::flush::{checkpoint_name, open_segment};
 use crate::log::first_of;
 use crate::manifest::{Manifest, is_manifest};
 use crate::recover::shard_dir;
+use crate::version::Kept;
 
 /// What a check found.
 #[derive(Clone, Debug, Default)]
@@ -148,7 +150,8 @@ impl Walk<'_> {
         self.state(dir, &state);
         for meta in &state.segments {
             let path = dir.join(&meta.file);
-            let opened = open_segment(&self.world.disk, dir, meta.clone());
+            let kept = Arc::new(Kept::new(0));
+            let opened = open_segment(&self.world.disk, dir, meta.clone(), &kept);
             match opened.and_then(|s| check_segment(&s.reader, meta, Some(&state))) {
                 Ok(()) => {
                     self.report.rows += meta.rows;
@@ -251,6 +254,10 @@ impl Walk<'_> {
         let bytes = self.world.disk.map(path).map_err(|e| Error::io("open", &e))?;
         let mut reader = LogReader::open(&path.display().to_string(), &bytes)?;
         let header = *reader.header();
+        if reader.is_stub() && !is_last {
+            self.report.find(path, Severity::Notice, "it never held a batch; the next start removes it");
+            return Ok(Seqno::ZERO);
+        }
         if !reader.is_stub() && (header.store, header.shard) != (state.store, state.shard) {
             return Err(Error::new(ErrorKind::Damaged, format!("{}: of another store", path.display())));
         }

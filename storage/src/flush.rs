@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::memtable::Memtable;
 use crate::run::Run;
 use crate::shard::{Counters, Shard, View};
-use crate::version::{Segment, partition_of};
+use crate::version::{Kept, Segment, partition_of};
 
 /// Bytes of a segment that are gathered before they go to the disk.
 const WRITE_BYTES: usize = 1 << 20;
@@ -297,7 +297,7 @@ impl SegmentFile {
             last_seqno: self.header.last_seqno,
             checksum: summary.checksum,
         };
-        let segment = open_segment(&shard.world.disk, &shard.dir, meta)?;
+        let segment = open_segment(&shard.world.disk, &shard.dir, meta, &shard.kept)?;
         self.file = None;
         Ok(Arc::new(segment))
     }
@@ -316,7 +316,12 @@ fn file_name(id: u64) -> String {
 }
 
 /// Opens a segment that a manifest lists.
-pub(crate) fn open_segment(disk: &Arc<dyn Disk>, dir: &Path, meta: SegmentMeta) -> Result<Segment> {
+pub(crate) fn open_segment(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    meta: SegmentMeta,
+    kept: &Arc<Kept>,
+) -> Result<Segment> {
     let path = dir.join(&meta.file);
     let bytes = disk.map(&path).map_err(|e| listed_file_error(&path, &e))?;
     let reader = Reader::open(&path.display().to_string(), bytes)?;
@@ -324,7 +329,7 @@ pub(crate) fn open_segment(disk: &Arc<dyn Disk>, dir: &Path, meta: SegmentMeta) 
         let what = format!("{}: sound, but not the file that the manifest lists", path.display());
         return Err(Error::new(ErrorKind::Damaged, what));
     }
-    Ok(Segment::new(meta, reader, path, Arc::clone(disk)))
+    Ok(Segment::new(meta, reader, path, Arc::clone(disk), Arc::clone(kept)))
 }
 
 /// Why a file that a manifest lists cannot be opened: one that is gone is damage, not a failing medium.

@@ -159,7 +159,10 @@ fn create_file(
         disk.sync_dir(dir)?;
         Ok(file)
     };
-    let file: Box<dyn WriteFile> =
-        create().map_err(|e: std::io::Error| Error::io(format_args!("create {}", path.display()), &e))?;
+    let file: Box<dyn WriteFile> = create().map_err(|e: std::io::Error| {
+        // Half a file helps nobody. Where it cannot be removed either, the next start does that.
+        let _ = disk.remove(&path);
+        Error::io(format_args!("create {}", path.display()), &e)
+    })?;
     Ok((file, LogFile { first, name, bytes: header.len() as u64 }))
 }

@@ -20,7 +20,7 @@ use crate::memtable::{Memtable, MemtableWriter};
 use crate::settings::Settings;
 use crate::shard::writer::Writer;
 use crate::shard::{Parts, Shard, Signal};
-use crate::version::{Fenced, Segment, Version};
+use crate::version::{Fenced, Kept, Segment, Version};
 
 /// Makes a new, empty shard.
 pub(crate) fn create(world: &World, dir: &Path, state: State) -> Result<()> {
@@ -37,7 +37,8 @@ pub(crate) fn open(
 ) -> Result<(Arc<Shard>, Writer)> {
     let manifest = Manifest::open(Arc::clone(&world.disk), dir, settings.manifest_edit_bytes)?;
     let state = manifest.state().clone();
-    let (segments, fenced) = open_segments(world, dir, &state)?;
+    let kept = Arc::new(Kept::new(settings.directory_bytes));
+    let (segments, fenced) = open_segments(world, dir, &state, &kept)?;
     let tombstones = state.tombstones.iter().cloned().map(Arc::new).collect();
     let logs = read_logs(world, dir, &state)?;
     let next = logs.next;
@@ -55,6 +56,7 @@ pub(crate) fn open(
         log,
         manifest,
         version: Version::new(segments, fenced, tombstones),
+        kept,
         maintenance: Arc::clone(maintenance),
     };
     let shard = Arc::new(Shard::new(parts, Arc::clone(&memtable)));
@@ -73,10 +75,15 @@ pub(crate) fn open(
 }
 
 /// Opens what the manifest lists. A file that is damaged or missing is fenced off: the rest serves on.
-fn open_segments(world: &World, dir: &Path, state: &State) -> Result<(Vec<Arc<Segment>>, Vec<Fenced>)> {
+fn open_segments(
+    world: &World,
+    dir: &Path,
+    state: &State,
+    kept: &Arc<Kept>,
+) -> Result<(Vec<Arc<Segment>>, Vec<Fenced>)> {
     let (mut segments, mut fenced) = (Vec::with_capacity(state.segments.len()), Vec::new());
     for meta in &state.segments {
-        match open_segment(&world.disk, dir, meta.clone()) {
+        match open_segment(&world.disk, dir, meta.clone(), kept) {
             Ok(segment) => segments.push(Arc::new(segment)),
             Err(error) if error.kind() == ErrorKind::Damaged => {
                 tracing::error!(%error, "a segment is fenced off; queries that need it fail, the rest serves on");
@@ -126,7 +133,7 @@ fn read_logs(world: &World, dir: &Path, state: &State) -> Result<Logs> {
                 ),
             ));
         }
-        let (end, len) = settle(world, dir, &name, state, first, is_last)?;
+        let Some((end, len)) = settle(world, dir, &name, state, first, is_last)? else { continue };
         end_of_previous = Some(end);
         if end > first {
             logs.files.push(LogFile { first, name, bytes: len });
@@ -137,7 +144,8 @@ fn read_logs(world: &World, dir: &Path, state: &State) -> Result<Logs> {
 }
 
 /// Reads one file to its end, cuts off a torn tail and syncs it. Returns the number after its last batch and the
-/// bytes that are valid.
+/// bytes that are valid; `None` where it never held a batch and others follow: an attempt to start it had failed, for
+/// want of room say, and writing went on in the file before.
 fn settle(
     world: &World,
     dir: &Path,
@@ -145,12 +153,15 @@ fn settle(
     state: &State,
     first: Seqno,
     is_last: bool,
-) -> Result<(Seqno, u64)> {
+) -> Result<Option<(Seqno, u64)>> {
     let path = dir.join(name);
     let io = |e: std::io::Error| Error::io(format_args!("open {}", path.display()), &e);
     let bytes = world.disk.map(&path).map_err(io)?;
     let shown = path.display().to_string();
     let mut reader = Reader::open(&shown, &bytes)?;
+    if reader.is_stub() && !is_last {
+        return Ok(None);
+    }
     let header = reader.header();
     if !reader.is_stub() && (header.store, header.shard, header.first) != (state.store, state.shard, first) {
         return Err(Error::new(
@@ -174,7 +185,7 @@ fn settle(
         world.disk.truncate(&path, valid_len).map_err(io)?;
     }
     sync(world, &path)?;
-    Ok((if reader.is_stub() { first } else { tail.next }, tail.valid_len))
+    Ok(Some((if reader.is_stub() { first } else { tail.next }, tail.valid_len)))
 }
 
 fn sync(world: &World, path: &Path) -> Result<()> {

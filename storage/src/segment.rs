@@ -24,6 +24,8 @@ pub(crate) struct SegmentCursor {
     tombstones: Tombstones,
     chunk: usize,
     run: usize,
+    /// What was kept of the directory of the chunk at the cursor when the cursor came to it.
+    kept_before: usize,
     /// The last block that several assets share: its neighbours will want it next.
     shared: Option<SharedBlock>,
 }
@@ -50,7 +52,38 @@ impl SegmentCursor {
     ) -> SegmentCursor {
         let range = (segment.meta.first_time, segment.meta.last_time);
         let tombstones = Tombstones::of(tombstones, model, segment.meta.last_seqno, range);
-        SegmentCursor { segment, model, points, tombstones, chunk: 0, run: 0, shared: None }
+        let mut cursor = SegmentCursor {
+            segment,
+            model,
+            points,
+            tombstones,
+            chunk: 0,
+            run: 0,
+            kept_before: 0,
+            shared: None,
+        };
+        cursor.kept_before = cursor.kept();
+        cursor
+    }
+
+    /// What is kept of the directory of the chunk at the cursor.
+    fn kept(&self) -> usize {
+        let chunk = self.segment.reader.chunks(self.model).get(self.chunk);
+        chunk.map_or(0, |chunk| self.segment.reader.kept_bytes(chunk))
+    }
+
+    /// Goes on to the first run of chunk `chunk`.
+    fn go_to(&mut self, chunk: usize) {
+        self.leave();
+        (self.chunk, self.run) = (chunk, 0);
+        self.kept_before = self.kept();
+    }
+
+    fn leave(&self) {
+        let grown = self.kept().saturating_sub(self.kept_before);
+        if grown > 0 {
+            self.segment.left_chunk(grown);
+        }
     }
 
     pub(crate) fn partition(&self) -> i64 {
@@ -77,7 +110,7 @@ impl SegmentCursor {
                 self.run += chunk.runs[self.run..].partition_point(|r| r.asset < asset);
                 return;
             }
-            (self.chunk, self.run) = (self.chunk + 1, 0);
+            self.go_to(self.chunk + 1);
         }
     }
 
@@ -116,7 +149,7 @@ impl SegmentCursor {
     fn step(&mut self, chunk: &Chunk) {
         self.run += 1;
         if self.run == chunk.runs.len() {
-            (self.chunk, self.run) = (self.chunk + 1, 0);
+            self.go_to(self.chunk + 1);
         }
     }
 
@@ -189,6 +222,12 @@ impl SegmentCursor {
             self.shared = Some(SharedBlock { chunk: self.chunk, block, times, columns });
         }
         Ok(self.shared.as_ref().expect("set just now"))
+    }
+}
+
+impl Drop for SegmentCursor {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Settings {
     pub queue_bytes: usize,
     /// Memory of the batches committed with one sync.
     pub group_bytes: usize,
+    /// Memory of what is kept of segments' directories between reads.
+    pub directory_bytes: usize,
     /// How many segments of one level and partition are merged into one of the next level.
     pub merge_fanout: usize,
     /// Bytes a second that a merge writes at most; `None`: as fast as it can while it gives way to writes.
@@ -49,6 +51,7 @@ impl Default for Settings {
             frozen_max: 2,
             queue_bytes: 32 << 20,
             group_bytes: 4 << 20,
+            directory_bytes: 32 << 20,
             merge_fanout: 4,
             merge_bytes_per_second: None,
             manifest_edit_bytes: 256 << 10,

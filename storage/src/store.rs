@@ -269,6 +269,7 @@ impl Store {
                         report.find(&segment.path, Severity::Damage, error);
                     }
                 }
+                segment.forget();
                 report.segments += 1;
                 report.files += 1;
                 report.bytes += segment.meta.bytes;

@@ -237,11 +237,12 @@ fn conditions_over_newest_values_select_what_a_loop_selects() {
     let store = Store::open(dir.path(), settings(), World::real()).unwrap();
     let mut builder = BatchBuilder::new(store.shards(), Source::Client);
     let odd = [f64::NAN, -0.0, f64::INFINITY, f64::NEG_INFINITY];
-    let float =
-        |asset: u32| if asset % 97 == 0 { odd[asset as usize / 97 % 4] } else { f64::from(asset % 501) };
+    let float = |asset: u32| {
+        if asset.is_multiple_of(97) { odd[asset as usize / 97 % 4] } else { f64::from(asset % 501) }
+    };
     let text = |asset: u32| ["run", "stop", "", "fault"][asset as usize % 4];
     // More than one stretch of slots; some assets lack some points.
-    let has = |asset: u32, point: u32| asset % (point + 5) != 0;
+    let has = |asset: u32, point: u32| !asset.is_multiple_of(point + 5);
     for asset in 0..20_000_u32 {
         builder.begin_row(MODEL, AssetId(asset), Channel::RealTime);
         assert!(builder.cell(PointId(9), ValueRef::Int(0), None));

@@ -6,7 +6,7 @@
 //! (`manifest`).
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use wattline_env::Disk;
@@ -26,6 +26,22 @@ pub(crate) struct Segment {
     disk: Arc<dyn Disk>,
     retired: AtomicBool,
     damage: OnceLock<Error>,
+    kept: Arc<Kept>,
+    /// What of `kept` this segment stands for.
+    kept_bytes: AtomicUsize,
+}
+
+/// Memory that the segments of a shard use for directories they have read.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    bytes: AtomicUsize,
+    bytes_max: usize,
+}
+
+impl Kept {
+    pub(crate) fn new(bytes_max: usize) -> Kept {
+        Kept { bytes: AtomicUsize::new(0), bytes_max }
+    }
 }
 
 /// A segment that the manifest lists and that cannot be opened: it is not what was written, or not there.
@@ -36,8 +52,38 @@ pub(crate) struct Fenced {
 }
 
 impl Segment {
-    pub(crate) fn new(meta: SegmentMeta, reader: Reader, path: PathBuf, disk: Arc<dyn Disk>) -> Segment {
-        Segment { meta, reader, path, disk, retired: AtomicBool::new(false), damage: OnceLock::new() }
+    pub(crate) fn new(
+        meta: SegmentMeta,
+        reader: Reader,
+        path: PathBuf,
+        disk: Arc<dyn Disk>,
+        kept: Arc<Kept>,
+    ) -> Segment {
+        Segment {
+            meta,
+            reader,
+            path,
+            disk,
+            retired: AtomicBool::new(false),
+            damage: OnceLock::new(),
+            kept,
+            kept_bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Takes note that a reader has gone on to another chunk, having kept `grown` bytes more of this one's directory.
+    /// Where the shard keeps too much, this segment forgets all it has: what is wanted again is read again.
+    pub(crate) fn left_chunk(&self, grown: usize) {
+        self.kept_bytes.fetch_add(grown, Ordering::Relaxed);
+        if self.kept.bytes.fetch_add(grown, Ordering::Relaxed) + grown > self.kept.bytes_max {
+            self.forget();
+        }
+    }
+
+    /// Lets go of all directories.
+    pub(crate) fn forget(&self) {
+        self.reader.forget();
+        self.kept.bytes.fetch_sub(self.kept_bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Takes note of damage that was found while reading: the sound blocks are still read, but the file is not
@@ -61,6 +107,7 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
+        self.forget();
         if self.retired.load(Ordering::Acquire)
             && let Err(error) = self.disk.remove(&self.path)
         {

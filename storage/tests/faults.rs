@@ -297,6 +297,39 @@ fn promise_8_a_turned_bit_is_named_and_never_served() {
 }
 
 #[test]
+fn promise_9_a_log_file_whose_start_failed_is_passed_over() {
+    // A full disk may leave the beginning of a header, or nothing; writing went on in the file before.
+    for stub in [0, 17] {
+        let (disk, store) = store();
+        let mut rows = Rows::new(6);
+        let mut oracle = Oracle::default();
+        for _ in 0..6 {
+            let some = rows_of(ShardId(0), &store, &mut rows);
+            write(&store, &some).unwrap();
+            oracle.acknowledge(&some);
+        }
+        drop(store);
+        let image = disk.kill();
+        let logs: Vec<PathBuf> = image.files().into_iter().filter(|path| is_named(path, "log-")).collect();
+        let header = wattline_env::Disk::read(&image, &logs[0]).unwrap();
+        let path = logs[0].with_file_name("log-00000000000000000003.wll");
+        let mut file = wattline_env::Disk::create(&image, &path).unwrap();
+        file.write_all(&header[..stub]).unwrap();
+        file.sync().unwrap();
+        let later = open(&image, Driver::Inline).map(|store| (read(&store).unwrap(), store)).unwrap().0;
+        oracle.check(&later).unwrap();
+        assert!(!image.files().contains(&path), "it is cleared away");
+        // With a later file of the log behind it, too.
+        let mut file = wattline_env::Disk::create(&image, &path).unwrap();
+        file.write_all(&header[..stub]).unwrap();
+        file.sync().unwrap();
+        let report = checked(&image.kill());
+        assert!(!report.is_damaged() && !report.findings.is_empty(), "{:?}", report.findings);
+        check(&open(&image, Driver::Inline).unwrap(), &oracle);
+    }
+}
+
+#[test]
 fn promise_8_a_damaged_segment_is_fenced_and_the_rest_serves_on() {
     for_seeds("promise_8_a_damaged_segment", 12, |seed| {
         let (disk, store) = store();

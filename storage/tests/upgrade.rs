@@ -33,16 +33,16 @@ fn written() -> History {
                     history.insert((asset, point, time), Sample { value: Bits::of(value), quality });
                 };
                 put(0, ValueRef::Float(f64::from(n % 701) / 10.0), 0);
-                if n % 3 != 0 {
+                if !n.is_multiple_of(3) {
                     put(1, ValueRef::Int(i64::from(n) * 7 - 400), (n % 10) as u8);
                 }
-                if n % 5 == 0 {
-                    put(2, ValueRef::Bool(n % 2 == 0), 0);
+                if n.is_multiple_of(5) {
+                    put(2, ValueRef::Bool(n.is_multiple_of(2)), 0);
                 }
-                if n % 7 == 0 {
+                if n.is_multiple_of(7) {
                     put(3, ValueRef::Text(["running", "größe", "", "fault"][n as usize % 4]), 0);
                 }
-                if n % 11 == 0 {
+                if n.is_multiple_of(11) {
                     let odd = [f64::NAN, -0.0, f64::INFINITY, 5.827000141143799];
                     put(4, ValueRef::Float(odd[n as usize % 4]), 0);
                 }

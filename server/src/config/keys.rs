@@ -50,7 +50,8 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Bytes(128 * MIB, 16_384 * GIB),
         default: "1GiB",
         doc: "What the process may use. 45 % goes to memtables, 10 % to the queues before the writers,\n\
-              20 % to queries; the rest is for latest values, connections, request bodies and the allocator.\n\
+              20 % to queries, 5 % to directories of segments; the rest is for latest values, connections, request\n\
+              bodies and the allocator.\n\
               Full means push-back: MQTT stops reading, HTTP answers 429, a query fails by name.",
     },
     Key {

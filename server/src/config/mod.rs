@@ -208,13 +208,20 @@ pub struct MemoryShares {
     pub queues: u64,
     /// All running queries.
     pub queries: u64,
+    /// What is kept of segments' directories between reads.
+    pub directories: u64,
 }
 
 impl MemoryShares {
-    /// 45 % memtables, 10 % queues, 20 % queries; what is left is not handed out.
+    /// 45 % memtables, 10 % queues, 20 % queries, 5 % directories; what is left is not handed out.
     pub fn divide(budget: u64) -> MemoryShares {
         let percent = |share: u64| budget / 100 * share;
-        MemoryShares { memtables: percent(45), queues: percent(10), queries: percent(20) }
+        MemoryShares {
+            memtables: percent(45),
+            queues: percent(10),
+            queries: percent(20),
+            directories: percent(5),
+        }
     }
 }
 

@@ -142,7 +142,7 @@ fn certificates_come_with_their_keys() {
 #[test]
 fn the_budget_is_divided_and_too_small_a_one_refused() {
     let shares = MemoryShares::divide(1_000);
-    assert_eq!(shares, MemoryShares { memtables: 450, queues: 100, queries: 200 });
+    assert_eq!(shares, MemoryShares { memtables: 450, queues: 100, queries: 200, directories: 50 });
     let set = env(&[("WATTLINE_SHARDS", "64"), ("WATTLINE_MEMORY_BUDGET", "128MiB")]);
     let error = Settings::new(&Gathered::gather(None, &set, &vec![]).unwrap()).unwrap_err();
     assert!(error.to_string().contains("too small for 64 shards"), "{error}");

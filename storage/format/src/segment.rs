@@ -7,6 +7,7 @@
 //! most [`BLOCK_ROWS`] rows, common to all columns of the chunk. Reading order: [`Writer`] → `index` → `directory` →
 //! `stats` → [`Reader`].
 
+mod cached;
 mod check;
 mod directory;
 mod index;
@@ -14,10 +15,11 @@ mod reader;
 mod stats;
 mod writer;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use wattline_model::{AssetId, PointId, Seqno, ShardId};
 
+use cached::Cached;
 pub use check::Counted;
 pub use reader::Reader;
 pub use stats::{Scalar, Stats, Sum};
@@ -127,7 +129,7 @@ pub struct Chunk {
     pub blocks: Vec<BlockRows>,
     points: Arc<[PointId]>,
     place: Place,
-    directory: OnceLock<Arc<directory::Directory>>,
+    directory: Cached<directory::Directory>,
 }
 
 /// The rows of one asset in a chunk, times strictly ascending.

@@ -121,6 +121,7 @@ impl Taking<'_> {
         if self.disk.len(&path).ok() != Some(meta.bytes) {
             // Damage must not spread into the copy that is to help against it.
             segment.reader.verify()?;
+            segment.forget();
             put(self.disk, &path, segment.reader.bytes())?;
             self.summary.copied_bytes += meta.bytes;
             self.summary.segments_copied += 1;

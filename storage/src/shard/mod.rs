@@ -24,7 +24,7 @@ use crate::manifest::Manifest;
 use crate::memtable::Memtable;
 use crate::settings::{Driver, Settings};
 use crate::status::ShardStatus;
-use crate::version::Version;
+use crate::version::{Kept, Version};
 use queue::Queue;
 
 /// What there is to read: memtables oldest first, the last one active, and the segments before them.
@@ -47,6 +47,7 @@ pub(crate) struct Shard {
     pub(crate) manifest: Mutex<Manifest>,
     pub(crate) latest: LatestTable,
     pub(crate) counters: Counters,
+    pub(crate) kept: Arc<Kept>,
     pub(crate) maintenance: Arc<Signal>,
     /// The number the next segment file gets. The manifest knows a number not above it.
     pub(crate) next_segment: AtomicU64,
@@ -80,6 +81,7 @@ pub(crate) struct Parts {
     pub(crate) log: Log,
     pub(crate) manifest: Manifest,
     pub(crate) version: Version,
+    pub(crate) kept: Arc<Kept>,
     pub(crate) maintenance: Arc<Signal>,
 }
 
@@ -102,6 +104,7 @@ impl Shard {
             manifest: Mutex::new(parts.manifest),
             latest: LatestTable::default(),
             counters,
+            kept: parts.kept,
             maintenance: parts.maintenance,
             next_segment: AtomicU64::new(next_segment),
             flushing: Mutex::default(),

@@ -143,7 +143,15 @@ impl Sequence {
     }
 }
 
+/// Memory of the tables of one sequence, near enough to account for it.
+const SEQUENCE_MEMORY: usize = 48 << 10;
+
 impl Heads {
+    /// Bytes of memory, near enough to account for it.
+    pub(crate) fn memory(&self) -> usize {
+        self.sequences.len() * SEQUENCE_MEMORY
+    }
+
     pub(crate) fn get(input: &mut Input<'_>) -> Result<Heads, Error> {
         let tag = input.u8()?;
         let count = usize::from(tag & !(CODED[0] | CODED[1]));

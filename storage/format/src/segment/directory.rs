@@ -41,6 +41,21 @@ pub(super) struct Directory {
     pub(super) columns: Vec<ColumnPlace>,
 }
 
+impl Directory {
+    /// Bytes of memory, near enough to account for it.
+    pub(super) fn memory(&self) -> usize {
+        let columns = self.columns.iter().filter_map(|place| place.column.get()).map(Column::memory);
+        let places = self.columns.len() * size_of::<ColumnPlace>() + self.times.len() * size_of::<Payload>();
+        places + columns.sum::<usize>()
+    }
+}
+
+impl Column {
+    fn memory(&self) -> usize {
+        self.blocks.len() * size_of::<Option<Entry>>() + self.heads.memory()
+    }
+}
+
 /// Where a column's entries lie; the entries themselves once they were asked for.
 #[derive(Debug)]
 pub(super) struct ColumnPlace {

@@ -3,11 +3,12 @@
 //! Owns: header, index and footer. The index is read whole when a segment is opened; it costs about a byte a run and
 //! a few a block.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use wattline_model::limits::MODEL_POINTS_MAX;
 use wattline_model::{AssetId, ModelId, PointId, Seqno, ShardId};
 
+use super::cached::Cached;
 use super::{
     BLOCK_ROWS, BLOCK_ROWS_MAX, BlockRows, CHUNK_ROWS, Chunk, FOOTER_BYTES, HEADER_BYTES, Header, MAGIC,
     Place, Run, Summary, VERSION,
@@ -328,7 +329,7 @@ fn decode_chunks(
         let (runs, rows) = runs(input)?;
         let blocks =
             if version == 1 { blocks_v1(input, rows)? } else { blocks(input, rows, directory_bytes)? };
-        chunks.push(Chunk { rows, runs, blocks, points, place, directory: OnceLock::new() });
+        chunks.push(Chunk { rows, runs, blocks, points, place, directory: Cached::default() });
         *start = end;
     }
     Ok(chunks)

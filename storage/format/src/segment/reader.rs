@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::frame;
 use crate::varint::Input;
 
-/// A segment that can be read. Cloning is cheap; clones share the bytes and what was read of the directories.
+/// A segment that can be read. Cloning is cheap; clones share the bytes and what is kept of the directories.
 ///
 /// Methods that take a [`Chunk`] want one of this reader's own.
 #[derive(Clone, Debug)]
@@ -89,7 +89,7 @@ impl Reader {
                 self.payload(payload)?;
             }
             for place in 0..chunk.points.len() {
-                for entry in self.column_entries(chunk, place)?.blocks.iter().flatten() {
+                for entry in self.column_entries(chunk, &directory, place)?.blocks.iter().flatten() {
                     self.payload(&entry.payload)?;
                 }
             }
@@ -109,7 +109,7 @@ impl Reader {
             room.times += directory.times.iter().map(|t| t.bytes as u64).sum::<u64>();
             chunks += chunk.place.data_bytes + chunk.place.directory_bytes;
             for place in 0..chunk.points.len() {
-                let column = self.column_entries(chunk, place)?;
+                let column = self.column_entries(chunk, &directory, place)?;
                 room.heads += column.head_bytes;
                 room.statistics += column.stats_bytes;
                 room.values += column.blocks.iter().flatten().map(|e| e.payload.bytes as u64).sum::<u64>();
@@ -145,8 +145,7 @@ impl Reader {
     /// # Errors
     /// Where the block is damaged or there is no such block.
     pub fn column(&self, chunk: &Chunk, block: usize, point: PointId) -> Result<Option<Column>, Error> {
-        let Some((column, entry, rows)) = self.entry(chunk, block, point)? else { return Ok(None) };
-        self.decode(column, entry, rows, point).map(Some)
+        self.with_entry(chunk, block, point, |column, entry, rows| self.decode(column, entry, rows, point))
     }
 
     /// The statistics of `point` in block `block`; `None` where it has no values.
@@ -154,13 +153,15 @@ impl Reader {
     /// # Errors
     /// Where the directory is damaged or there is no such block.
     pub fn stats(&self, chunk: &Chunk, block: usize, point: PointId) -> Result<Option<Stats>, Error> {
-        let Some((column, entry, rows)) = self.entry(chunk, block, point)? else { return Ok(None) };
-        if let Some(stats) = &entry.stats {
-            return Ok(Some(stats.clone()));
-        }
-        // So few values, in the directory itself, that storing their statistics would cost more than the values.
-        let values = self.decode(column, entry, rows, point)?.values;
-        Ok(Stats::of(&values, 0..values.len(), rows.rows))
+        let stats = self.with_entry(chunk, block, point, |column, entry, rows| {
+            if let Some(stats) = &entry.stats {
+                return Ok(Some(stats.clone()));
+            }
+            // So few values, in the directory itself, that storing their statistics would cost more than the values.
+            let values = self.decode(column, entry, rows, point)?.values;
+            Ok(Stats::of(&values, 0..values.len(), rows.rows))
+        })?;
+        Ok(stats.flatten())
     }
 
     fn decode(
@@ -198,21 +199,28 @@ impl Reader {
         Error::new(ErrorKind::Limit, &self.inner.file, chunk.place.start, what)
     }
 
-    fn entry<'a>(
+    /// Hands the entry of `point` in block `block` to `act`; `None` where it has none.
+    fn with_entry<T>(
         &self,
-        chunk: &'a Chunk,
+        chunk: &Chunk,
         block: usize,
         point: PointId,
-    ) -> Result<Option<(&'a directory::Column, &'a Entry, BlockRows)>, Error> {
+        act: impl FnOnce(&directory::Column, &Entry, BlockRows) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
         let rows = self.block(chunk, block)?;
         let Ok(place) = chunk.points.binary_search(&point) else { return Ok(None) };
-        let column = self.column_entries(chunk, place)?;
+        let directory = self.directory(chunk)?;
+        let column = self.column_entries(chunk, &directory, place)?;
         let entry = column.blocks.get(block).and_then(Option::as_ref);
-        Ok(entry.map(|entry| (column, entry, rows)))
+        entry.map(|entry| act(column, entry, rows)).transpose()
     }
 
-    fn column_entries<'a>(&self, chunk: &'a Chunk, place: usize) -> Result<&'a directory::Column, Error> {
-        let directory = self.directory(chunk)?;
+    fn column_entries<'a>(
+        &self,
+        chunk: &Chunk,
+        directory: &'a Directory,
+        place: usize,
+    ) -> Result<&'a directory::Column, Error> {
         let column = directory.columns.get(place);
         let start = chunk.place.start + chunk.place.data_bytes;
         let column = column.ok_or_else(|| self.no_block(chunk, place))?;
@@ -220,8 +228,8 @@ impl Reader {
         column.column(&self.inner.file, bytes, start, chunk.blocks.iter().map(|b| b.rows))
     }
 
-    /// The directory of a chunk, read and checked at the first call.
-    fn directory<'a>(&self, chunk: &'a Chunk) -> Result<&'a Directory, Error> {
+    /// The directory of a chunk, read and checked where it is not in memory.
+    fn directory(&self, chunk: &Chunk) -> Result<Arc<Directory>, Error> {
         if let Some(directory) = chunk.directory.get() {
             return Ok(directory);
         }
@@ -234,8 +242,17 @@ impl Reader {
             return Err(input.damaged(&format!("directory checksum {expected:08x}"), format!("{found:08x}")));
         }
         let (blocks, points) = (chunk.blocks.len(), chunk.points.len());
-        let directory = Directory::decode(&mut input, blocks, points, place.start, start)?;
-        Ok(chunk.directory.get_or_init(|| Arc::new(directory)))
+        Ok(chunk.directory.put(Directory::decode(&mut input, blocks, points, place.start, start)?))
+    }
+
+    /// Memory of what is kept of the directory of `chunk`: it grows as columns are asked for.
+    pub fn kept_bytes(&self, chunk: &Chunk) -> usize {
+        chunk.directory.get().map_or(0, |directory| directory.memory())
+    }
+
+    /// Lets go of what is kept of all directories; it is read again when it is asked for.
+    pub fn forget(&self) {
+        self.inner.models.iter().flat_map(|m| &m.chunks).for_each(|chunk| chunk.directory.forget());
     }
 
     /// The bytes of a payload, checked.
