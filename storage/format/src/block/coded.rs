@@ -1,41 +1,49 @@
 //! Integers of all blocks of one column by how often they occur: small codes for common steps.
 //!
 //! Owns: the model of a column (how values are predicted, how often each step occurs after what) and the pages of
-//! its blocks, which range asymmetric numeral systems code to within about a hundredth of a bit. A page costs four
+//! its blocks, which tabled asymmetric numeral systems code to within about a hundredth of a bit. A page costs five
 //! bytes above that, where pco's costs sixteen, which is what small blocks need. Does not own: when this beats pco
 //! (`shared`), where heads and pages lie (`segment`).
 //!
 //! A step is what a value lies off its prediction: nothing, the value before, or the line through the two before.
 //! Its *token* says how large it is, and `extra` bits which of those of that size.
+//!
+//! What decoding waits for is kept short. The steps of a page lie in four *lanes*, a quarter of the block each, that
+//! are decoded side by side. What a state leads to, the context included, is one entry of a table. Extra bits come
+//! after all tokens, so that no token waits for them.
 
-use super::ints;
+use super::bitpack::TILE;
+use super::ints::{self, Differences};
 use crate::error::Error;
-use crate::varint::{Input, put_zigzag, unzigzag, zigzag};
+use crate::varint::{Input, put_zigzag, zigzag};
 
-/// Frequencies of one context add up to this.
+/// Frequencies of one context add up to this; so many states there are.
 const TOTAL_BITS: u32 = 11;
 const TOTAL: u32 = 1 << TOTAL_BITS;
-/// Between values the state is at least this and below 256 times this.
-const STATE_MIN: u32 = 1 << 16;
-const STATE_BYTES: usize = 3;
+/// From the state of one token to that of the next: odd, so that every state is met, and far, so that those of a
+/// token are spread.
+const SPREAD: u32 = (TOTAL >> 1) + (TOTAL >> 3) + 3;
+
+/// Parts of a page that are decoded side by side.
+const LANES: usize = 4;
+const _: () =
+    assert!(LANES as u32 * TOTAL_BITS <= WORD_BITS, "the bits of a step of every lane are one word");
 
 /// Steps below this are tokens of their own; above it eight tokens share an octave.
 const DIRECT: u64 = 16;
 const DIRECT_BITS: u32 = 4;
 const TOKENS: usize = DIRECT as usize + 8 * (64 - DIRECT_BITS as usize);
-/// Most bits that the state takes at a time.
-const EXTRA_BITS_MAX: u32 = 8;
 
 /// Blocks that tell how a column is best predicted.
 const BLOCKS_LOOKED_AT: usize = 8;
 /// About what a frequency costs in a head.
 const FREQUENCY_BITS: f64 = 8.0;
+/// What contexts have to save to be taken, as a share: their tables take room in the first-level cache.
+const CONTEXTS_GAIN: f64 = 0.01;
 
-/// How steps depend on what came before: not; on the size of the step before; on whether the value before is the
-/// column's least or greatest, where clamped and resting signals stay; on both.
-const CONTEXTS: [usize; 4] = [1, 3, 3, 9];
-const BY_STEP: u8 = 0b01;
-const BY_EDGE: u8 = 0b10;
+/// How steps depend on what came before: not; on the size of the step before.
+const CONTEXTS: [usize; 2] = [1, 3];
+const BY_STEP: u8 = 1;
 const ORDER_MAX: u8 = 2;
 
 /// The token of a step, and the number and value of its extra bits.
@@ -51,14 +59,29 @@ fn token(step: u64) -> (usize, u32, u64) {
 }
 
 /// The least step of a token and how many bits tell its steps apart.
-#[inline]
-fn of_token(token: usize) -> (u64, u32) {
+const fn of_token(token: usize) -> (u64, u32) {
     if token < DIRECT as usize {
         return (token as u64, 0);
     }
     let above = token - DIRECT as usize;
     let extra = above as u32 / 8 + DIRECT_BITS - 3;
     ((8 + above as u64 % 8) << extra, extra)
+}
+
+/// [`of_token`] of every token. Longer than need be, so that no bits of an entry lead past its end.
+static OF_TOKEN: [(u64, u32); 1 << TOKEN_BITS] = {
+    let mut list = [(0, 0); 1 << TOKEN_BITS];
+    let mut token = 0;
+    while token < TOKENS {
+        list[token] = of_token(token);
+        token += 1;
+    }
+    list
+};
+
+/// Which context a step leads to where they go by the step before: still, slow or fast.
+fn context(step: u64) -> usize {
+    usize::from(step > 0) + usize::from(step > 4)
 }
 
 /// How a column's values are predicted and which contexts its steps have.
@@ -68,39 +91,28 @@ struct Shape {
     contexts: u8,
     /// Taken from every step.
     base: i64,
-    /// The edges.
-    min: i64,
-    max: i64,
 }
 
 impl Shape {
-    #[inline(always)]
-    fn context(&self, before: i64, step: u64) -> usize {
-        let by_step = usize::from(step > 0) + usize::from(step > 4);
-        let by_edge = if before == self.min { 1 } else { 2 * usize::from(before == self.max) };
-        match self.contexts {
-            0 => 0,
-            BY_STEP => by_step,
-            BY_EDGE => by_edge,
-            _ => by_edge * 3 + by_step,
+    /// Sets `steps` to those of a block; the first `order` values have none.
+    fn steps(&self, values: &[i64], steps: &mut Vec<u64>) {
+        let of = |value: i64, predicted: i64| zigzag(value.wrapping_sub(predicted).wrapping_sub(self.base));
+        steps.clear();
+        match self.order {
+            0 => steps.extend(values.iter().map(|&v| of(v, 0))),
+            1 => steps.extend(values.windows(2).map(|w| of(w[1], w[0]))),
+            _ => {
+                let line = |w: &[i64]| w[1].wrapping_mul(2).wrapping_sub(w[0]);
+                steps.extend(values.windows(3).map(|w| of(w[2], line(w))));
+            }
         }
     }
+}
 
-    /// Calls `each` with every step of a block and its context; the first `order` values have none.
-    fn steps(&self, values: &[i64], mut each: impl FnMut(usize, u64)) {
-        let order = usize::from(self.order).min(values.len());
-        let mut step = 0;
-        for (i, &value) in values.iter().enumerate().skip(order) {
-            let (before, predicted) = match order {
-                0 => (if i > 0 { values[i - 1] } else { self.min }, 0),
-                1 => (values[i - 1], values[i - 1]),
-                _ => (values[i - 1], values[i - 1].wrapping_mul(2).wrapping_sub(values[i - 2])),
-            };
-            let context = self.context(before, step);
-            step = zigzag(value.wrapping_sub(predicted).wrapping_sub(self.base));
-            each(context, step);
-        }
-    }
+/// The lanes of `n` steps: a quarter each, the rest in the last.
+fn lanes(n: usize) -> [std::ops::Range<usize>; LANES] {
+    let each = n / LANES;
+    std::array::from_fn(|k| k * each..if k + 1 == LANES { n } else { (k + 1) * each })
 }
 
 /// How often each token occurs in a context.
@@ -115,58 +127,64 @@ pub(crate) fn encode(values: &[i64], lengths: &[usize]) -> Option<(Vec<u8>, Vec<
         blocks.push(block);
         rest = others;
     }
-    let shape = shape_of(values, &blocks)?;
+    let shape = shape_of(values, &blocks);
     let (shape, counts) = with_contexts(shape, &blocks);
     let frequencies: Vec<Vec<u32>> = counts.iter().map(normalized).collect();
-    let starts: Vec<Vec<u32>> = frequencies.iter().map(|f| starts(f)).collect();
-    let page = |block: &&[i64]| {
-        let mut steps = Vec::with_capacity(block.len());
-        shape.steps(block, |context, step| steps.push((context, step)));
-        put_page(&shape, block, &steps, &frequencies, &starts)
+    let cells: Vec<Cells> = frequencies.iter().map(|f| Cells::of(f)).collect();
+    let mut steps = Vec::new();
+    let mut page = |block: &&[i64]| {
+        shape.steps(block, &mut steps);
+        put_page(&shape, block, &steps, &cells)
     };
-    Some((put_head(&shape, &frequencies), blocks.iter().map(page).collect()))
+    let pages = blocks.iter().map(&mut page).collect();
+    (!values.is_empty()).then(|| (put_head(&shape, &frequencies), pages))
 }
 
 /// The prediction that suits best, going by some of the blocks.
-fn shape_of(values: &[i64], blocks: &[&[i64]]) -> Option<Shape> {
-    let (&min, &max) = (values.iter().min()?, values.iter().max()?);
+fn shape_of(values: &[i64], blocks: &[&[i64]]) -> Shape {
     let every = blocks.len().div_ceil(BLOCKS_LOOKED_AT).max(1);
-    let cost = |shape: &Shape| {
+    let mut steps = Vec::new();
+    let mut cost = |shape: &Shape| {
         let mut counts = [0; TOKENS];
         for block in blocks.iter().step_by(every) {
-            shape.steps(block, |_, step| counts[token(step).0] += 1);
+            shape.steps(block, &mut steps);
+            steps.iter().for_each(|&step| counts[token(step).0] += 1);
         }
         bits(&counts)
     };
-    let shapes = (0..=ORDER_MAX).map(|order| {
-        let shape = Shape { order, contexts: BY_STEP | BY_EDGE, base: middle_step(values, order), min, max };
-        (cost(&shape), shape)
-    });
-    shapes.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, shape)| shape)
+    let shape = |order| Shape { order, contexts: 0, base: middle_step(values, order) };
+    let shapes = (0..=ORDER_MAX).map(shape).map(|shape| (cost(&shape), shape));
+    shapes.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(shape(0), |(_, shape)| shape)
 }
 
 /// The contexts that suit best, heads included, and what they count.
 fn with_contexts(shape: Shape, blocks: &[&[i64]]) -> (Shape, Vec<Counts>) {
-    let mut all = vec![[0; TOKENS]; CONTEXTS[usize::from(BY_STEP | BY_EDGE)]];
+    let mut counts = vec![[0; TOKENS]; CONTEXTS[usize::from(BY_STEP)]];
+    let mut steps = Vec::new();
     for block in blocks {
-        shape.steps(block, |context, step| all[context][token(step).0] += 1);
-    }
-    let merged = |contexts: u8| {
-        let mut merged = vec![[0; TOKENS]; CONTEXTS[usize::from(contexts)]];
-        for (i, counts) in all.iter().enumerate() {
-            let to = [0, i % 3, i / 3, i][usize::from(contexts)];
-            merged[to].iter_mut().zip(counts).for_each(|(to, n)| *to += n);
+        shape.steps(block, &mut steps);
+        for lane in lanes(steps.len()) {
+            let mut now = 0;
+            for &step in &steps[lane] {
+                counts[now][token(step).0] += 1;
+                now = context(step);
+            }
         }
-        merged
-    };
-    let candidates = (0..=BY_STEP | BY_EDGE).map(|contexts| {
-        let counts = merged(contexts);
+    }
+    let mut merged = [0; TOKENS];
+    for counts in &counts {
+        merged.iter_mut().zip(counts).for_each(|(to, n)| *to += n);
+    }
+    let cost = |counts: &[Counts]| {
         let frequencies = counts.iter().flatten().filter(|&&n| n > 0).count();
-        let cost = counts.iter().map(bits).sum::<f64>() + FREQUENCY_BITS * frequencies as f64;
-        (cost, Shape { contexts, ..shape }, counts)
-    });
-    let best = candidates.min_by(|a, b| a.0.total_cmp(&b.0));
-    best.map_or_else(|| (shape, all.clone()), |(_, shape, counts)| (shape, counts))
+        counts.iter().map(bits).sum::<f64>() + FREQUENCY_BITS * frequencies as f64
+    };
+    let merged = vec![merged];
+    if cost(&counts) < cost(&merged) * (1.0 - CONTEXTS_GAIN) {
+        (Shape { contexts: BY_STEP, ..shape }, counts)
+    } else {
+        (shape, merged)
+    }
 }
 
 /// The median of a few steps spread over the values.
@@ -217,18 +235,64 @@ fn normalized(counts: &Counts) -> Vec<u32> {
     }
 }
 
-fn starts(frequencies: &[u32]) -> Vec<u32> {
-    let start = |sum: &mut u32, &f: &u32| Some(std::mem::replace(sum, *sum + f));
-    frequencies.iter().scan(0, start).collect()
+/// The states of every token of a context, by token and then ascending.
+struct Cells {
+    states: Vec<u16>,
+    /// Per token, its frequency and where its states start.
+    tokens: Vec<(u32, u32)>,
+}
+
+impl Cells {
+    fn of(frequencies: &[u32]) -> Cells {
+        let start = |sum: &mut u32, &f: &u32| Some((f, std::mem::replace(sum, *sum + f)));
+        let tokens: Vec<(u32, u32)> = frequencies.iter().scan(0, start).collect();
+        let mut next: Vec<u32> = tokens.iter().map(|&(_, start)| start).collect();
+        let mut states = vec![0; TOTAL as usize];
+        let list: Vec<i64> = frequencies.iter().map(|&f| i64::from(f)).collect();
+        for (state, token) in spread(&list).into_iter().enumerate() {
+            let next = &mut next[usize::from(token)];
+            states[*next as usize] = state as u16;
+            *next += 1;
+        }
+        Cells { states, tokens }
+    }
+
+    /// A state of `token`: the one to start from, as it is coded last to first.
+    fn any(&self, token: usize) -> u32 {
+        u32::from(self.states[self.tokens[token].1 as usize])
+    }
+
+    /// The state of `token` that leads to `state`, and how many of its low bits the decoder has to be told.
+    #[inline]
+    fn before(&self, state: u32, token: usize) -> (u32, u32) {
+        let (frequency, start) = self.tokens[token];
+        let above = TOTAL + state;
+        // As many as leave something below twice the frequency, and at least the frequency.
+        let mut bits = TOTAL_BITS - frequency.ilog2();
+        bits -= u32::from(above >> bits < frequency);
+        (u32::from(self.states[(start + (above >> bits) - frequency) as usize]), bits)
+    }
+}
+
+/// The token of every state of a context; empty where there are no frequencies.
+fn spread(frequencies: &[i64]) -> Vec<u16> {
+    if frequencies.is_empty() {
+        return Vec::new();
+    }
+    let mut tokens = vec![0; TOTAL as usize];
+    let mut at = 0;
+    for (token, &frequency) in frequencies.iter().enumerate() {
+        for _ in 0..frequency {
+            tokens[at as usize] = token as u16;
+            at = (at + SPREAD) % TOTAL;
+        }
+    }
+    tokens
 }
 
 fn put_head(shape: &Shape, frequencies: &[Vec<u32>]) -> Vec<u8> {
     let mut out = vec![shape.order | shape.contexts << 4];
     put_zigzag(&mut out, shape.base);
-    if shape.contexts & BY_EDGE != 0 {
-        put_zigzag(&mut out, shape.min);
-        put_zigzag(&mut out, shape.max.wrapping_sub(shape.min));
-    }
     let lengths: Vec<i64> = frequencies.iter().map(|f| f.len() as i64).collect();
     ints::encode(&mut out, &lengths);
     let list: Vec<i64> = frequencies.iter().flatten().map(|&f| i64::from(f)).collect();
@@ -236,94 +300,143 @@ fn put_head(shape: &Shape, frequencies: &[Vec<u32>]) -> Vec<u8> {
     out
 }
 
-fn put_page(
-    shape: &Shape,
-    block: &[i64],
-    steps: &[(usize, u64)],
-    frequencies: &[Vec<u32>],
-    starts: &[Vec<u32>],
-) -> Vec<u8> {
-    // Coded from the last to the first, so that they are read from the first to the last.
-    let (mut back, mut state) = (Vec::with_capacity(steps.len() / 2), STATE_MIN);
-    for &(context, step) in steps.iter().rev() {
-        let (token, extra, low) = token(step);
-        let mut shift = 0;
-        while shift < extra {
-            let bits = (extra - shift).min(EXTRA_BITS_MAX);
-            while state >> (24 - bits) > 0 {
-                back.push(state as u8);
-                state >>= 8;
-            }
-            state = state << bits | (low >> shift) as u32 & ((1 << bits) - 1);
-            shift += bits;
-        }
-        let (frequency, start) = (frequencies[context][token], starts[context][token]);
-        while state >= frequency << (24 - TOTAL_BITS) {
-            back.push(state as u8);
-            state >>= 8;
-        }
-        state = ((state / frequency) << TOTAL_BITS) + start + state % frequency;
-    }
-    let mut out = Vec::with_capacity(back.len() + 8);
+fn put_page(shape: &Shape, block: &[i64], steps: &[u64], cells: &[Cells]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(steps.len() + 16);
     let mut before = 0_i64;
     for &value in block.iter().take(usize::from(shape.order)) {
         put_zigzag(&mut out, value.wrapping_sub(before));
         before = value;
     }
-    out.extend_from_slice(&state.to_le_bytes()[..STATE_BYTES]);
-    out.extend(back.iter().rev());
-    out
+    if steps.iter().all(|&step| step == 0) {
+        return out;
+    }
+    // Coded from the last to the first, so that they are read from the first to the last.
+    let mut back = Vec::with_capacity(steps.len());
+    let mut states = [None; LANES];
+    let lanes = lanes(steps.len());
+    let mut put = |lane: usize, i: usize| {
+        let first = i == lanes[lane].start;
+        let context = if shape.contexts == 0 || first { 0 } else { context(steps[i - 1]) };
+        let (cells, token) = (&cells[context], token(steps[i]).0);
+        let state = &mut states[lane];
+        *state = Some(match *state {
+            // Nothing comes after it, so the decoder need not be told anything.
+            None => cells.any(token),
+            Some(state) => {
+                let (before, bits) = cells.before(state, token);
+                back.push((u64::from(state) & ((1 << bits) - 1), bits));
+                before
+            }
+        });
+    };
+    let each = lanes[0].len();
+    let last = LANES - 1;
+    (lanes[last].start + each..steps.len()).rev().for_each(|i| put(last, i));
+    for round in (0..each).rev() {
+        (0..LANES).rev().for_each(|lane| put(lane, lanes[lane].start + round));
+    }
+    let mut bits = BitWriter { out, held: 0, bits: 0 };
+    states.iter().for_each(|state| bits.put(u64::from(state.unwrap_or(0)), TOTAL_BITS));
+    back.iter().rev().for_each(|&(low, count)| bits.put(low, count));
+    for &step in steps {
+        let (_, extra, low) = token(step);
+        bits.put(low, extra);
+    }
+    bits.finish()
 }
 
-/// What a place below [`TOTAL`] stands for: token, frequency, and how far above the token's start, so packed that the
-/// places of a context stay in the first-level cache.
-#[derive(Clone, Copy, Debug)]
-struct Slot(u32);
+/// Appends bits, least significant first.
+struct BitWriter {
+    out: Vec<u8>,
+    held: u128,
+    bits: u32,
+}
 
-impl Slot {
-    fn new(token: usize, frequency: u32, offset: u32) -> Slot {
-        Slot((token as u32) << (2 * TOTAL_BITS + 1) | frequency << TOTAL_BITS | offset)
+impl BitWriter {
+    #[inline]
+    fn put(&mut self, value: u64, count: u32) {
+        self.held |= u128::from(value) << self.bits;
+        self.bits += count;
+        if self.bits >= u64::BITS {
+            self.out.extend_from_slice(&(self.held as u64).to_le_bytes());
+            self.held >>= u64::BITS;
+            self.bits -= u64::BITS;
+        }
     }
 
-    #[inline]
-    fn token(self) -> usize {
-        (self.0 >> (2 * TOTAL_BITS + 1)) as usize
-    }
-
-    #[inline]
-    fn frequency(self) -> u32 {
-        self.0 >> TOTAL_BITS & (2 * TOTAL - 1)
-    }
-
-    #[inline]
-    fn offset(self) -> u32 {
-        self.0 & (TOTAL - 1)
+    fn finish(mut self) -> Vec<u8> {
+        let rest = self.held.to_le_bytes();
+        self.out.extend_from_slice(&rest[..self.bits.div_ceil(8) as usize]);
+        self.out
     }
 }
 
-const _: () = assert!(
-    TOKENS <= 1 << (u32::BITS - 2 * TOTAL_BITS - 1),
-    "a token, a frequency and an offset share 32 bits"
-);
+/// Bits that [`BitReader::peek`] surely gives.
+const WORD_BITS: u32 = 57;
 
-/// Bytes of a page after its state, as they are taken in.
-struct Refill<'a> {
+/// Takes bits, least significant first. Past the end zeros follow; `end` tells.
+struct BitReader<'a> {
     bytes: &'a [u8],
+    /// Bits taken.
     at: usize,
 }
 
-impl Refill<'_> {
-    /// Brings `state` back to at least [`STATE_MIN`], by up to two bytes and without a branch that cannot be foretold.
-    /// Past the end zeros follow; the state at the end tells.
-    #[inline]
-    fn refill(&mut self, state: u32) -> u32 {
-        let count = u32::from(state < STATE_MIN) + u32::from(state < STATE_MIN >> 8);
-        let next = match self.bytes.get(self.at..self.at + 2) {
-            Some(two) => u32::from(two[0]) << 8 | u32::from(two[1]),
-            None => u32::from(self.bytes.get(self.at).copied().unwrap_or(0)) << 8,
+impl BitReader<'_> {
+    /// The next [`WORD_BITS`] bits and some more.
+    #[inline(always)]
+    fn peek(&self) -> u64 {
+        let from = self.at / 8;
+        let word = match self.bytes.get(from..from + 8) {
+            Some(eight) => u64::from_le_bytes(eight.try_into().expect("eight bytes were sliced")),
+            None => self.last(from),
         };
-        self.at += count as usize;
-        state << (8 * count) | next >> (16 - 8 * count)
+        word >> (self.at % 8)
+    }
+
+    #[cold]
+    fn last(&self, from: usize) -> u64 {
+        let left = self.bytes.get(from..).unwrap_or_default();
+        left.iter().take(8).rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
+    }
+
+    /// Whether all was taken but less than a byte of zeros.
+    fn at_end(&self) -> bool {
+        self.at.div_ceil(8) == self.bytes.len() && self.peek() == 0
+    }
+}
+
+#[inline(always)]
+fn low_bits(word: u64, count: u32) -> u64 {
+    word & ((1 << count) - 1)
+}
+
+const TOKEN_BITS: u32 = 9;
+const STEP_BITS: u32 = 4;
+const _: () = assert!(TOKENS <= 1 << TOKEN_BITS && TOTAL_BITS < 1 << STEP_BITS);
+
+/// What a state stands for, in as little room as it takes: tables shall stay in the first-level cache. From the low end
+/// how many bits follow, the token, and the least state that follows, its context included.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cell(u32);
+
+impl Cell {
+    fn new(token: u16, bits: u32, next: u32) -> Cell {
+        Cell(next << (STEP_BITS + TOKEN_BITS) | u32::from(token) << STEP_BITS | bits)
+    }
+
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        self.0 & ((1 << STEP_BITS) - 1)
+    }
+
+    #[inline(always)]
+    fn token(self) -> u16 {
+        (self.0 >> STEP_BITS & ((1 << TOKEN_BITS) - 1)) as u16
+    }
+
+    #[inline(always)]
+    fn next(self) -> usize {
+        (self.0 >> (STEP_BITS + TOKEN_BITS)) as usize
     }
 }
 
@@ -331,8 +444,10 @@ impl Refill<'_> {
 #[derive(Debug)]
 pub(crate) struct Head {
     shape: Shape,
-    /// [`TOTAL`] a context; those of a context that does not occur lead to no state a page may end with.
-    slots: Vec<Slot>,
+    /// [`TOTAL`] a context. Those of a context that does not occur lead to the first state.
+    cells: Vec<Cell>,
+    /// The most extra bits of any token.
+    extra_max: u32,
 }
 
 impl Head {
@@ -342,106 +457,183 @@ impl Head {
         let Some(&number) = CONTEXTS.get(usize::from(contexts)).filter(|_| order <= ORDER_MAX) else {
             return Err(input.unknown("shape of a coded column", format!("{tag:#04x}")));
         };
-        let base = input.zigzag()?;
-        let mut shape = Shape { order, contexts, base, min: 0, max: 0 };
-        if contexts & BY_EDGE != 0 {
-            shape.min = input.zigzag()?;
-            shape.max = shape.min.wrapping_add(input.zigzag()?);
-        }
+        let shape = Shape { order, contexts, base: input.zigzag()? };
         let lengths = ints::decode(input, number)?;
         if let Some(length) = lengths.iter().find(|&&l| !(0..=TOKENS as i64).contains(&l)) {
             return Err(input.damaged(&format!("at most {TOKENS} tokens"), length));
         }
         let list = ints::decode(input, lengths.iter().sum::<i64>() as usize)?;
         let mut rest = list.as_slice();
-        let mut slots = Vec::with_capacity(number * TOTAL as usize);
+        let mut head = Head { shape, cells: Vec::with_capacity(number * TOTAL as usize), extra_max: 0 };
         for length in lengths {
             let (frequencies, others) = rest.split_at(length as usize);
-            put_slots(&mut slots, input, frequencies)?;
+            head.put_cells(input, frequencies)?;
             rest = others;
         }
-        Ok(Head { shape, slots })
+        Ok(head)
     }
 
-    /// Reads the page of a block of `count` integers: all that is left.
-    pub(crate) fn page(&self, page: &mut Input<'_>, count: usize) -> Result<Vec<i64>, Error> {
-        // One loop a kind of contexts: finding the context is what the next slot waits for.
-        match self.shape.contexts {
-            0 => self.page_of::<0>(page, count),
-            BY_STEP => self.page_of::<BY_STEP>(page, count),
-            BY_EDGE => self.page_of::<BY_EDGE>(page, count),
-            _ => self.page_of::<{ BY_STEP | BY_EDGE }>(page, count),
+    /// Appends the cells of a context.
+    fn put_cells(&mut self, input: &Input<'_>, frequencies: &[i64]) -> Result<(), Error> {
+        let total = i64::from(TOTAL);
+        let fit = frequencies.iter().all(|f| (0..=total).contains(f));
+        // At most 496 of at most 2,048 each: the sum does not overflow.
+        if !frequencies.is_empty() && (!fit || frequencies.iter().sum::<i64>() != total) {
+            return Err(input.damaged(&format!("frequencies of {TOTAL} together"), "others"));
         }
+        let end = self.cells.len() + TOTAL as usize;
+        let mut met: Vec<u32> = frequencies.iter().map(|&f| f as u32).collect();
+        for token in spread(frequencies) {
+            // The states of a token that come before this one, and its frequency.
+            let above = &mut met[usize::from(token)];
+            let bits = TOTAL_BITS - above.ilog2();
+            let context = if self.shape.contexts == 0 { 0 } else { context(u64::from(token)) as u32 };
+            self.cells.push(Cell::new(token, bits, (*above << bits) - TOTAL + context * TOTAL));
+            *above += 1;
+        }
+        self.cells.resize(end, Cell::default());
+        let last = frequencies.iter().rposition(|&f| f > 0).unwrap_or(0);
+        self.extra_max = self.extra_max.max(of_token(last).1);
+        Ok(())
     }
 
-    fn page_of<const CONTEXTS: u8>(&self, page: &mut Input<'_>, count: usize) -> Result<Vec<i64>, Error> {
-        let shape = &Shape { contexts: CONTEXTS, ..self.shape };
-        let order = usize::from(shape.order).min(count);
+    /// Reads the page of a block of `count` integers, all that is left, as what they stand for.
+    #[inline(always)]
+    pub(crate) fn page_as<T>(
+        &self,
+        page: &mut Input<'_>,
+        count: usize,
+        of: impl Fn(i64) -> T + Copy,
+    ) -> Result<Vec<T>, Error> {
         let mut values = Vec::with_capacity(count);
-        let mut before = 0_i64;
-        for _ in 0..order {
-            before = before.wrapping_add(page.zigzag()?);
-            values.push(before);
+        let mut sums = Differences::of_order(self.shape.order, self.shape.base);
+        for _ in 0..count.min(usize::from(self.shape.order)) {
+            values.push(of(sums.first(page.zigzag()?)));
         }
-        let mut slope = if order == 2 { before.wrapping_sub(values[0]) } else { 0 };
-        if order == 0 {
-            before = shape.min;
+        let tokens = vec![0; count - values.len()];
+        if page.left() == 0 {
+            put_values(&mut values, &mut sums, tokens.len(), of, |_, tile| tile.fill(0));
+            return Ok(values);
         }
-        let state = page.take(STATE_BYTES)?;
-        let mut state = state.iter().rev().fold(0, |state, &byte| state << 8 | u32::from(byte));
-        let mut bytes = Refill { bytes: page.rest(), at: 0 };
-        let mut step = 0;
-        for _ in order..count {
-            let at = shape.context(before, step) * TOTAL as usize + (state & (TOTAL - 1)) as usize;
-            let slot = self.slots[at];
-            state = bytes.refill(slot.frequency() * (state >> TOTAL_BITS) + slot.offset());
-            let (least, mut left) = of_token(slot.token());
-            let mut low = 0;
-            while left > 0 {
-                // The last written, which are the highest, come first, and only they may be fewer than eight.
-                let bits = (left - 1) % EXTRA_BITS_MAX + 1;
-                low = low << bits | u64::from(state & ((1 << bits) - 1));
-                state = bytes.refill(state >> bits);
-                left -= bits;
+        let mut bits = BitReader { bytes: page.rest(), at: 0 };
+        let tokens = self.tokens(&mut bits, tokens);
+        // One loop a way of taking extra bits: none, few enough for four at a time, those of one word, more.
+        let n = tokens.len();
+        match self.extra_max {
+            0 => put_values(&mut values, &mut sums, n, of, |from, tile| {
+                tile.iter_mut().zip(&tokens[from..]).for_each(|(to, &token)| *to = u64::from(token));
+            }),
+            bits_max if bits_max <= WORD_BITS / 4 => {
+                put_values(&mut values, &mut sums, n, of, |from, tile| {
+                    bits.steps::<4>(&tokens[from..], tile)
+                });
             }
-            step = least | low;
-            let off = unzigzag(step).wrapping_add(shape.base);
-            before = match order {
-                0 => off,
-                1 => before.wrapping_add(off),
-                _ => {
-                    slope = slope.wrapping_add(off);
-                    before.wrapping_add(slope)
-                }
-            };
-            values.push(before);
+            bits_max if bits_max <= WORD_BITS => {
+                put_values(&mut values, &mut sums, n, of, |from, tile| {
+                    bits.steps::<1>(&tokens[from..], tile)
+                });
+            }
+            _ => {
+                put_values(&mut values, &mut sums, n, of, |from, tile| bits.long_steps(&tokens[from..], tile))
+            }
         }
-        if state != STATE_MIN || bytes.at != bytes.bytes.len() {
-            return Err(page.damaged("the state a page starts from", format!("{state:#x}")));
+        if !bits.at_end() {
+            return Err(page.damaged("the end of a page", format!("bit {}", bits.at)));
         }
         Ok(values)
     }
+
+    /// The tokens of a page, in `tokens`.
+    #[inline(always)]
+    fn tokens(&self, bits: &mut BitReader<'_>, mut tokens: Vec<u16>) -> Vec<u16> {
+        let word = bits.peek();
+        let mut states: [usize; LANES] =
+            std::array::from_fn(|lane| low_bits(word >> (lane as u32 * TOTAL_BITS), TOTAL_BITS) as usize);
+        bits.at += LANES * TOTAL_BITS as usize;
+        let cells = self.cells.as_slice();
+        let each = tokens.len() / LANES;
+        let (a, rest) = tokens.split_at_mut(each);
+        let (b, rest) = rest.split_at_mut(each);
+        let (c, d) = rest.split_at_mut(each);
+        // The last of a lane leads nowhere.
+        let rounds = each.saturating_sub(1);
+        let lanes = a.iter_mut().zip(b.iter_mut()).zip(c.iter_mut()).zip(d.iter_mut());
+        for (((a, b), c), d) in lanes.take(rounds) {
+            let mut word = bits.peek();
+            let mut taken = 0;
+            for (to, state) in [a, b, c, d].into_iter().zip(&mut states) {
+                let cell = cells[*state];
+                *to = cell.token();
+                *state = cell.next() + low_bits(word, cell.bits()) as usize;
+                word >>= cell.bits();
+                taken += cell.bits();
+            }
+            bits.at += taken as usize;
+        }
+        let [.., mut state] = states;
+        for (lane, state) in [a, b, c].into_iter().zip(states) {
+            if let Some(to) = lane.last_mut() {
+                *to = cells[state].token();
+            }
+        }
+        if let Some((last, rest)) = d.split_last_mut() {
+            for to in rest.iter_mut().skip(rounds) {
+                let cell = cells[state];
+                *to = cell.token();
+                state = cell.next() + low_bits(bits.peek(), cell.bits()) as usize;
+                bits.at += cell.bits() as usize;
+            }
+            *last = cells[state].token();
+        }
+        tokens
+    }
 }
 
-/// Appends the slots of a context.
-fn put_slots(slots: &mut Vec<Slot>, input: &Input<'_>, frequencies: &[i64]) -> Result<(), Error> {
-    let end = slots.len() + TOTAL as usize;
-    for (token, &frequency) in frequencies.iter().enumerate() {
-        let fits = (0..=(end - slots.len()) as i64).contains(&frequency);
-        if !fits {
-            return Err(input.damaged(&format!("frequencies of {TOTAL} together"), frequency));
+/// Appends what `n` steps stand for, a tile at a time; `next` gives those from a place on.
+#[inline(always)]
+fn put_values<T>(
+    values: &mut Vec<T>,
+    sums: &mut Differences,
+    n: usize,
+    of: impl Fn(i64) -> T,
+    mut next: impl FnMut(usize, &mut [u64; TILE]),
+) {
+    let mut tile = [0; TILE];
+    for from in (0..n).step_by(TILE) {
+        next(from, &mut tile);
+        // What lies past the last value spoils the sums only after they are used.
+        let list = sums.around(&mut tile);
+        values.extend(list[..TILE.min(n - from)].iter().map(|&v| of(v)));
+    }
+}
+
+impl BitReader<'_> {
+    /// The steps of `tokens`, as many as there are or fit, `TOGETHER` of one word.
+    #[inline(always)]
+    fn steps<const TOGETHER: usize>(&mut self, tokens: &[u16], steps: &mut [u64; TILE]) {
+        let tokens = &tokens[..tokens.len().min(TILE)];
+        for (steps, tokens) in steps.chunks_mut(TOGETHER).zip(tokens.chunks(TOGETHER)) {
+            let mut word = self.peek();
+            for (step, &token) in steps.iter_mut().zip(tokens) {
+                let (least, extra) = OF_TOKEN[usize::from(token) % OF_TOKEN.len()];
+                *step = least + low_bits(word, extra);
+                word >>= extra;
+                self.at += extra as usize;
+            }
         }
-        slots.extend((0..frequency as u32).map(|offset| Slot::new(token, frequency as u32, offset)));
     }
-    if frequencies.is_empty() {
-        slots.resize(end, Slot::new(0, 0, 0));
+
+    /// The same where a word may be too short for one.
+    fn long_steps(&mut self, tokens: &[u16], steps: &mut [u64; TILE]) {
+        for (step, &token) in steps.iter_mut().zip(tokens) {
+            let (least, extra) = of_token(usize::from(token));
+            let low = extra.min(u32::BITS);
+            *step = least + low_bits(self.peek(), low);
+            self.at += low as usize;
+            *step += low_bits(self.peek(), extra - low) << low;
+            self.at += (extra - low) as usize;
+        }
     }
-    if slots.len() != end {
-        return Err(
-            input.damaged(&format!("frequencies of {TOTAL} together"), TOTAL as usize - (end - slots.len()))
-        );
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -454,7 +646,7 @@ mod tests {
         let mut input = Input::new("t", 0, head);
         let head = Head::get(&mut input)?;
         input.end()?;
-        head.page(&mut Input::new("t", 0, page), count)
+        head.page_as(&mut Input::new("t", 0, page), count, |value| value)
     }
 
     /// The bytes of all pages.

@@ -240,38 +240,77 @@ fn decode_differences<T>(
         AROUND_PLAIN..=AROUND_DELTA_DELTA => (codec - AROUND_PLAIN, true),
         _ => return Err(input.unknown("codec of integers", codec)),
     };
-    let mut value = if order >= 1 { input.zigzag()? } else { 0 };
-    let mut slope = if order >= 2 { input.zigzag()? } else { 0 };
-    let base = input.zigzag()?;
+    let mut firsts = [0; 2];
+    for first in &mut firsts[..usize::from(order)] {
+        *first = input.zigzag()?;
+    }
+    let mut sums = Differences::of_order(order, input.zigzag()?);
     let mut packed = Patched::new(input, count.saturating_sub(usize::from(order)))?;
     let mut list = Vec::with_capacity(count);
-    if order >= 1 {
-        list.push(of(value));
+    for first in &firsts[..count.min(usize::from(order))] {
+        list.push(of(sums.first(*first)));
     }
-    if order == 2 && count >= 2 {
-        value = value.wrapping_add(slope);
-        list.push(of(value));
-    }
-    let (mut tile, mut values) = ([0; TILE], [0; TILE]);
+    let mut tile = [0; TILE];
     loop {
         let n = packed.next(&mut tile);
         if n == 0 {
             return Ok(list);
         }
         // What lies past the last value spoils the sums only after they are used.
-        if is_around {
-            tile.iter_mut().for_each(|v| *v = unzigzag(*v) as u64);
-        }
-        for (to, &v) in values.iter_mut().zip(&tile) {
-            *to = base.wrapping_add(v as i64);
-        }
-        if order == 2 {
-            sum_up(&mut values, &mut slope);
-        }
-        if order >= 1 {
-            sum_up(&mut values, &mut value);
-        }
+        let values = if is_around { sums.around(&mut tile) } else { sums.above(&tile) };
         list.extend(values[..n].iter().map(|&v| of(v)));
+    }
+}
+
+/// Where sums of differences have got to.
+#[derive(Debug)]
+pub(crate) struct Differences {
+    order: u8,
+    /// Taken from every difference.
+    base: i64,
+    /// Firsts met.
+    firsts: u8,
+    value: i64,
+    slope: i64,
+}
+
+impl Differences {
+    /// Of values subtracted from each other `order` times.
+    pub(crate) fn of_order(order: u8, base: i64) -> Differences {
+        Differences { order, base, firsts: 0, value: 0, slope: 0 }
+    }
+
+    /// The next of the first values, of which there are as many as the order, from its distance to the one before.
+    pub(crate) fn first(&mut self, distance: i64) -> i64 {
+        if self.firsts > 0 {
+            self.slope = distance;
+        }
+        self.firsts += 1;
+        self.value = self.value.wrapping_add(distance);
+        self.value
+    }
+
+    /// The values of differences above the base.
+    #[inline(always)]
+    fn above(&mut self, tile: &[u64; TILE]) -> [i64; TILE] {
+        let mut values = [0; TILE];
+        for (to, &v) in values.iter_mut().zip(tile) {
+            *to = self.base.wrapping_add(v as i64);
+        }
+        if self.order == 2 {
+            sum_up(&mut values, &mut self.slope);
+        }
+        if self.order >= 1 {
+            sum_up(&mut values, &mut self.value);
+        }
+        values
+    }
+
+    /// The values of differences on both sides of the base.
+    #[inline(always)]
+    pub(crate) fn around(&mut self, tile: &mut [u64; TILE]) -> [i64; TILE] {
+        tile.iter_mut().for_each(|v| *v = unzigzag(*v) as u64);
+        self.above(tile)
     }
 }
 
