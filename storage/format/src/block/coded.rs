@@ -12,10 +12,12 @@
 //! are decoded side by side. What a state leads to, the context included, is one entry of a table. Extra bits come
 //! after all tokens, so that no token waits for them.
 
+use pulp::{Arch, NullaryFnOnce};
+
 use super::bitpack::TILE;
-use super::ints::{self, Differences};
+use super::ints::{self, sum_up};
 use crate::error::Error;
-use crate::varint::{Input, put_zigzag, zigzag};
+use crate::varint::{Input, put_zigzag, unzigzag, zigzag};
 
 /// Frequencies of one context add up to this; so many states there are.
 const TOTAL_BITS: u32 = 11;
@@ -430,8 +432,8 @@ impl Cell {
     }
 
     #[inline(always)]
-    fn token(self) -> u16 {
-        (self.0 >> STEP_BITS & ((1 << TOKEN_BITS) - 1)) as u16
+    fn token(self) -> usize {
+        (self.0 >> STEP_BITS & ((1 << TOKEN_BITS) - 1)) as usize
     }
 
     #[inline(always)]
@@ -506,127 +508,186 @@ impl Head {
         of: impl Fn(i64) -> T + Copy,
     ) -> Result<Vec<T>, Error> {
         let mut values = Vec::with_capacity(count);
-        let mut sums = Differences::of_order(self.shape.order, self.shape.base);
-        for _ in 0..count.min(usize::from(self.shape.order)) {
-            values.push(of(sums.first(page.zigzag()?)));
+        let mut sums = Sums { shape: self.shape, value: 0, slope: 0 };
+        for i in 0..count.min(usize::from(self.shape.order)) {
+            let distance = page.zigzag()?;
+            sums.slope = if i > 0 { distance } else { 0 };
+            sums.value = sums.value.wrapping_add(distance);
+            values.push(of(sums.value));
         }
-        let tokens = vec![0; count - values.len()];
+        let n = count - values.len();
         if page.left() == 0 {
-            put_values(&mut values, &mut sums, tokens.len(), of, |_, tile| tile.fill(0));
+            put_values(&mut values, &mut sums, n, of, |_, tile| tile.fill(0));
             return Ok(values);
         }
         let mut bits = BitReader { bytes: page.rest(), at: 0 };
-        let tokens = self.tokens(&mut bits, tokens);
-        // One loop a way of taking extra bits: none, few enough for four at a time, those of one word, more.
-        let n = tokens.len();
-        match self.extra_max {
-            0 => put_values(&mut values, &mut sums, n, of, |from, tile| {
-                tile.iter_mut().zip(&tokens[from..]).for_each(|(to, &token)| *to = u64::from(token));
-            }),
-            bits_max if bits_max <= WORD_BITS / 4 => {
-                put_values(&mut values, &mut sums, n, of, |from, tile| {
-                    bits.steps::<4>(&tokens[from..], tile)
-                });
-            }
-            bits_max if bits_max <= WORD_BITS => {
-                put_values(&mut values, &mut sums, n, of, |from, tile| {
-                    bits.steps::<1>(&tokens[from..], tile)
-                });
-            }
-            _ => {
-                put_values(&mut values, &mut sums, n, of, |from, tile| bits.long_steps(&tokens[from..], tile))
-            }
-        }
+        let cells = self.met(&mut bits, n);
+        put_values(&mut values, &mut sums, n, of, |from, tile| self.steps(&mut bits, &cells[from..], tile));
         if !bits.at_end() {
             return Err(page.damaged("the end of a page", format!("bit {}", bits.at)));
         }
         Ok(values)
     }
 
-    /// The tokens of a page, in `tokens`.
+    /// The cells of the `n` tokens of a page. On its own, so that its loop has the registers to itself.
+    #[inline(never)]
+    fn met(&self, bits: &mut BitReader<'_>, n: usize) -> Vec<Cell> {
+        Arch::new().dispatch(Walk { head: self, bits, n })
+    }
+
     #[inline(always)]
-    fn tokens(&self, bits: &mut BitReader<'_>, mut tokens: Vec<u16>) -> Vec<u16> {
-        let word = bits.peek();
+    fn walk(&self, bits: &mut BitReader<'_>, n: usize) -> Vec<Cell> {
+        let mut met = vec![Cell::default(); n];
+        let BitReader { bytes, at } = *bits;
+        let mut reader = BitReader { bytes, at };
+        let word = reader.peek();
         let mut states: [usize; LANES] =
             std::array::from_fn(|lane| low_bits(word >> (lane as u32 * TOTAL_BITS), TOTAL_BITS) as usize);
-        bits.at += LANES * TOTAL_BITS as usize;
+        reader.at += LANES * TOTAL_BITS as usize;
         let cells = self.cells.as_slice();
-        let each = tokens.len() / LANES;
-        let (a, rest) = tokens.split_at_mut(each);
+        let each = n / LANES;
+        let (a, rest) = met.split_at_mut(each);
         let (b, rest) = rest.split_at_mut(each);
         let (c, d) = rest.split_at_mut(each);
         // The last of a lane leads nowhere.
         let rounds = each.saturating_sub(1);
         let lanes = a.iter_mut().zip(b.iter_mut()).zip(c.iter_mut()).zip(d.iter_mut());
         for (((a, b), c), d) in lanes.take(rounds) {
-            let mut word = bits.peek();
+            let mut word = reader.peek();
             let mut taken = 0;
             for (to, state) in [a, b, c, d].into_iter().zip(&mut states) {
                 let cell = cells[*state];
-                *to = cell.token();
+                *to = cell;
                 *state = cell.next() + low_bits(word, cell.bits()) as usize;
                 word >>= cell.bits();
                 taken += cell.bits();
             }
-            bits.at += taken as usize;
+            reader.at += taken as usize;
         }
         let [.., mut state] = states;
         for (lane, state) in [a, b, c].into_iter().zip(states) {
             if let Some(to) = lane.last_mut() {
-                *to = cells[state].token();
+                *to = cells[state];
             }
         }
         if let Some((last, rest)) = d.split_last_mut() {
             for to in rest.iter_mut().skip(rounds) {
                 let cell = cells[state];
-                *to = cell.token();
-                state = cell.next() + low_bits(bits.peek(), cell.bits()) as usize;
-                bits.at += cell.bits() as usize;
+                *to = cell;
+                state = cell.next() + low_bits(reader.peek(), cell.bits()) as usize;
+                reader.at += cell.bits() as usize;
             }
-            *last = cells[state].token();
+            *last = cells[state];
         }
-        tokens
+        bits.at = reader.at;
+        met
     }
+
+    /// The steps of `cells`, as many as there are or fit. On its own as well.
+    #[inline(never)]
+    fn steps(&self, bits: &mut BitReader<'_>, cells: &[Cell], steps: &mut [u64; TILE]) {
+        Arch::new().dispatch(Steps { extra_max: self.extra_max, bits, cells, steps });
+    }
+}
+
+/// What is compiled for the processor at hand. Structs, as closures are not always inlined where they have to be.
+struct Walk<'a, 'b> {
+    head: &'a Head,
+    bits: &'a mut BitReader<'b>,
+    n: usize,
+}
+
+impl NullaryFnOnce for Walk<'_, '_> {
+    type Output = Vec<Cell>;
+
+    #[inline(always)]
+    fn call(self) -> Vec<Cell> {
+        self.head.walk(self.bits, self.n)
+    }
+}
+
+/// The same.
+struct Steps<'a, 'b> {
+    extra_max: u32,
+    bits: &'a mut BitReader<'b>,
+    cells: &'a [Cell],
+    steps: &'a mut [u64; TILE],
+}
+
+impl NullaryFnOnce for Steps<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Steps { extra_max, bits, cells, steps } = self;
+        // One loop a way of taking extra bits: none, few enough for four at a time, those of one word, more.
+        match extra_max {
+            0 => steps.iter_mut().zip(cells).for_each(|(to, cell)| *to = cell.token() as u64),
+            max if max <= WORD_BITS / 4 => bits.steps::<4>(cells, steps),
+            max if max <= WORD_BITS => bits.steps::<1>(cells, steps),
+            _ => bits.long_steps(cells, steps),
+        }
+    }
+}
+
+/// Where the values of a page have got to.
+struct Sums {
+    shape: Shape,
+    value: i64,
+    slope: i64,
 }
 
 /// Appends what `n` steps stand for, a tile at a time; `next` gives those from a place on.
 #[inline(always)]
 fn put_values<T>(
     values: &mut Vec<T>,
-    sums: &mut Differences,
+    sums: &mut Sums,
     n: usize,
     of: impl Fn(i64) -> T,
     mut next: impl FnMut(usize, &mut [u64; TILE]),
 ) {
-    let mut tile = [0; TILE];
+    let (mut tile, mut list) = ([0; TILE], [0; TILE]);
+    let Shape { order, base, .. } = sums.shape;
     for from in (0..n).step_by(TILE) {
         next(from, &mut tile);
         // What lies past the last value spoils the sums only after they are used.
-        let list = sums.around(&mut tile);
+        for (to, &step) in list.iter_mut().zip(&tile) {
+            *to = base.wrapping_add(unzigzag(step));
+        }
+        if order == 2 {
+            sum_up(&mut list, &mut sums.slope);
+        }
+        if order >= 1 {
+            sum_up(&mut list, &mut sums.value);
+        }
         values.extend(list[..TILE.min(n - from)].iter().map(|&v| of(v)));
     }
 }
 
 impl BitReader<'_> {
-    /// The steps of `tokens`, as many as there are or fit, `TOGETHER` of one word.
+    /// The steps of `cells`, as many as there are or fit, `TOGETHER` of one word.
     #[inline(always)]
-    fn steps<const TOGETHER: usize>(&mut self, tokens: &[u16], steps: &mut [u64; TILE]) {
-        let tokens = &tokens[..tokens.len().min(TILE)];
-        for (steps, tokens) in steps.chunks_mut(TOGETHER).zip(tokens.chunks(TOGETHER)) {
-            let mut word = self.peek();
-            for (step, &token) in steps.iter_mut().zip(tokens) {
-                let (least, extra) = OF_TOKEN[usize::from(token) % OF_TOKEN.len()];
+    fn steps<const TOGETHER: usize>(&mut self, cells: &[Cell], steps: &mut [u64; TILE]) {
+        let mut reader = BitReader { ..*self };
+        let cells = &cells[..cells.len().min(TILE)];
+        for (steps, cells) in steps.chunks_exact_mut(TOGETHER).zip(cells.chunks(TOGETHER)) {
+            let mut word = reader.peek();
+            let mut taken = 0;
+            for (step, &cell) in steps.iter_mut().zip(cells) {
+                let (least, extra) = OF_TOKEN[cell.token()];
                 *step = least + low_bits(word, extra);
                 word >>= extra;
-                self.at += extra as usize;
+                taken += extra;
             }
+            reader.at += taken as usize;
         }
+        self.at = reader.at;
     }
 
     /// The same where a word may be too short for one.
-    fn long_steps(&mut self, tokens: &[u16], steps: &mut [u64; TILE]) {
-        for (step, &token) in steps.iter_mut().zip(tokens) {
-            let (least, extra) = of_token(usize::from(token));
+    fn long_steps(&mut self, cells: &[Cell], steps: &mut [u64; TILE]) {
+        for (step, cell) in steps.iter_mut().zip(cells) {
+            let (least, extra) = OF_TOKEN[cell.token()];
             let low = extra.min(u32::BITS);
             *step = least + low_bits(self.peek(), low);
             self.at += low as usize;

@@ -240,84 +240,45 @@ fn decode_differences<T>(
         AROUND_PLAIN..=AROUND_DELTA_DELTA => (codec - AROUND_PLAIN, true),
         _ => return Err(input.unknown("codec of integers", codec)),
     };
-    let mut firsts = [0; 2];
-    for first in &mut firsts[..usize::from(order)] {
-        *first = input.zigzag()?;
-    }
-    let mut sums = Differences::of_order(order, input.zigzag()?);
+    let mut value = if order >= 1 { input.zigzag()? } else { 0 };
+    let mut slope = if order >= 2 { input.zigzag()? } else { 0 };
+    let base = input.zigzag()?;
     let mut packed = Patched::new(input, count.saturating_sub(usize::from(order)))?;
     let mut list = Vec::with_capacity(count);
-    for first in &firsts[..count.min(usize::from(order))] {
-        list.push(of(sums.first(*first)));
+    if order >= 1 {
+        list.push(of(value));
     }
-    let mut tile = [0; TILE];
+    if order == 2 && count >= 2 {
+        value = value.wrapping_add(slope);
+        list.push(of(value));
+    }
+    let (mut tile, mut values) = ([0; TILE], [0; TILE]);
     loop {
         let n = packed.next(&mut tile);
         if n == 0 {
             return Ok(list);
         }
         // What lies past the last value spoils the sums only after they are used.
-        let values = if is_around { sums.around(&mut tile) } else { sums.above(&tile) };
+        if is_around {
+            tile.iter_mut().for_each(|v| *v = unzigzag(*v) as u64);
+        }
+        for (to, &v) in values.iter_mut().zip(&tile) {
+            *to = base.wrapping_add(v as i64);
+        }
+        if order == 2 {
+            sum_up(&mut values, &mut slope);
+        }
+        if order >= 1 {
+            sum_up(&mut values, &mut value);
+        }
         list.extend(values[..n].iter().map(|&v| of(v)));
-    }
-}
-
-/// Where sums of differences have got to.
-#[derive(Debug)]
-pub(crate) struct Differences {
-    order: u8,
-    /// Taken from every difference.
-    base: i64,
-    /// Firsts met.
-    firsts: u8,
-    value: i64,
-    slope: i64,
-}
-
-impl Differences {
-    /// Of values subtracted from each other `order` times.
-    pub(crate) fn of_order(order: u8, base: i64) -> Differences {
-        Differences { order, base, firsts: 0, value: 0, slope: 0 }
-    }
-
-    /// The next of the first values, of which there are as many as the order, from its distance to the one before.
-    pub(crate) fn first(&mut self, distance: i64) -> i64 {
-        if self.firsts > 0 {
-            self.slope = distance;
-        }
-        self.firsts += 1;
-        self.value = self.value.wrapping_add(distance);
-        self.value
-    }
-
-    /// The values of differences above the base.
-    #[inline(always)]
-    fn above(&mut self, tile: &[u64; TILE]) -> [i64; TILE] {
-        let mut values = [0; TILE];
-        for (to, &v) in values.iter_mut().zip(tile) {
-            *to = self.base.wrapping_add(v as i64);
-        }
-        if self.order == 2 {
-            sum_up(&mut values, &mut self.slope);
-        }
-        if self.order >= 1 {
-            sum_up(&mut values, &mut self.value);
-        }
-        values
-    }
-
-    /// The values of differences on both sides of the base.
-    #[inline(always)]
-    pub(crate) fn around(&mut self, tile: &mut [u64; TILE]) -> [i64; TILE] {
-        tile.iter_mut().for_each(|v| *v = unzigzag(*v) as u64);
-        self.above(tile)
     }
 }
 
 /// From differences to values: each becomes the sum of `before` and all up to it, and `before` the last. Four at a
 /// time, so that one sum waits for the one before only every fourth time.
 #[inline(always)]
-fn sum_up(tile: &mut [i64; TILE], before: &mut i64) {
+pub(crate) fn sum_up(tile: &mut [i64; TILE], before: &mut i64) {
     for four in tile.chunks_exact_mut(4) {
         let [a, b, c, d] = [four[0], four[1], four[2], four[3]];
         let ab = a.wrapping_add(b);
