@@ -169,15 +169,6 @@ fn decode_alone(fleet: &Fleet) {
             }
             best_by_pco = best_by_pco.min(started.elapsed());
         }
-        if std::env::var_os("EACH").is_some() {
-            let n = lengths.iter().sum::<usize>() as f64;
-            println!(
-                "point {point}: {:.0} {:.0} heads {}",
-                n / best.as_secs_f64() / 1e6,
-                n / best_by_pco.as_secs_f64() / 1e6,
-                packed.pages.iter().map(Vec::len).sum::<usize>() as f64 / n
-            );
-        }
         ours += best;
         by_pco += best_by_pco;
         values += lengths.iter().sum::<usize>();
