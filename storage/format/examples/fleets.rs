@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p wattline-format --example fleets -- [ASSETS]`; the first figures of a row are for the whole
 //! file, times and assets included, the last ones for the values alone, packed by pco asset by asset and column by column.
-//! Fleets are the same in every run.
+//! A second table compares how fast deep columns are decoded, alone and packed by pco. Fleets are the same in every run.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
