@@ -3,12 +3,14 @@
 //!
 //! `cargo run --release -p wattline-format --example fleets -- [ASSETS]`; the first figures of a row are for the whole
 //! file, times and assets included, the last ones for the values alone, packed by pco asset by asset and column by column.
-//! Fleets are the same in every run.
+//! A second table compares how fast deep columns are decoded, alone and packed by pco. Fleets are the same in every run.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use pco::DecompressorScratch;
+use pco::wrapped::{ChunkDecompressor, FileCompressor, FileDecompressor};
 use wattline_format::segment::{Depth, Header, Reader, Writer};
 use wattline_model::{AssetId, Column, ModelId, PointId, Rows, Seqno, ShardId, Values};
 
@@ -37,16 +39,17 @@ fn main() {
         "| fleet | depth | B a point | times | index | statistics | directory | heads | payloads | encode, M points/s | decode, M points/s | pco, B a point |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
-    for fleet in fleets {
+    for fleet in &fleets {
         for depth in [Depth::Hot, Depth::Deep] {
-            measure(&fleet, assets.unwrap_or(fleet.assets), depth);
+            measure(fleet, assets.unwrap_or(fleet.assets), depth);
         }
     }
+    println!("\n| fleet | deep columns alone, M values/s | the same values by pco |");
+    println!("|---|---|---|");
+    fleets.iter().for_each(decode_alone);
 }
 
-fn measure(fleet: &Fleet, assets: usize, depth: Depth) {
-    let mut chance = Chance(7);
-    let times: Vec<i64> = (0..ROWS as i64).map(|i| T0 + i * STEP).collect();
+fn writer(depth: Depth) -> Writer {
     let header = Header {
         store: 1,
         shard: ShardId(0),
@@ -56,15 +59,28 @@ fn measure(fleet: &Fleet, assets: usize, depth: Depth) {
         first_seqno: Seqno(1),
         last_seqno: Seqno(1),
     };
-    let mut writer = Writer::new(header, depth);
+    Writer::new(header, depth)
+}
+
+fn times() -> Vec<i64> {
+    (0..ROWS as i64).map(|i| T0 + i * STEP).collect()
+}
+
+fn columns(values: Vec<Values>) -> Vec<Column> {
+    let column = |(point, values)| Column { point: PointId(point), rows: Rows::All, values, quality: None };
+    (0..).zip(values).map(column).collect()
+}
+
+fn measure(fleet: &Fleet, assets: usize, depth: Depth) {
+    let mut chance = Chance(7);
+    let times = times();
+    let mut writer = writer(depth);
     let (mut file, mut points, mut pco, mut encode) = (Vec::new(), 0, 0, Duration::ZERO);
     for asset in 0..assets {
         let values = (fleet.values)(&mut chance);
         points += values.iter().map(Values::len).sum::<usize>();
         pco += values.iter().map(pco_bytes).sum::<usize>();
-        let column =
-            |(point, values)| Column { point: PointId(point), rows: Rows::All, values, quality: None };
-        let columns: Vec<Column> = (0..).zip(values).map(column).collect();
+        let columns = columns(values);
         let started = Instant::now();
         writer.push_run(MODEL, AssetId(asset as u32), &times, &columns);
         file.extend(writer.take());
@@ -98,6 +114,101 @@ fn measure(fleet: &Fleet, assets: usize, depth: Depth) {
         rate(decode),
         a_point(pco as u64),
     );
+}
+
+/// Decodes the columns of a few assets block by block, and the same blocks packed by pco as integers: what a deep
+/// column was before it had a coder of its own. The best of many short goes, in alternation, as on a busy machine the
+/// others tell about its other users.
+fn decode_alone(fleet: &Fleet) {
+    const ASSETS: u32 = 7;
+    const GOES: usize = 200;
+    let mut chance = Chance(7);
+    let mut writer = writer(Depth::Deep);
+    let mut columns_by_pco: Vec<Vec<i64>> = Vec::new();
+    let mut scales = Vec::new();
+    for asset in 0..ASSETS {
+        let values = (fleet.values)(&mut chance);
+        columns_by_pco.resize(values.len(), Vec::new());
+        scales.resize(values.len(), None);
+        for ((column, scale), values) in columns_by_pco.iter_mut().zip(&mut scales).zip(&values) {
+            match values {
+                Values::Float(v) => {
+                    let scale = *scale.get_or_insert_with(|| scale_of(v));
+                    column.extend(v.iter().map(|v| (v * scale).round() as i64));
+                }
+                Values::Int(v) => column.extend(v),
+                Values::Bool(_) | Values::Text(_) => {}
+            }
+        }
+        writer.push_run(MODEL, AssetId(asset), &times(), &columns(values));
+    }
+    let mut file = writer.take();
+    file.extend(writer.finish().0);
+    let reader = Reader::open("fleets.seg", Bytes::from(file)).expect("just written");
+    let chunk = &reader.chunks(MODEL)[0];
+    let lengths: Vec<usize> = chunk.blocks.iter().map(|b| b.rows as usize).collect();
+    let (mut ours, mut by_pco, mut values) = (Duration::ZERO, Duration::ZERO, 0);
+    for ((point, column), scale) in (0..).zip(&columns_by_pco).zip(scales) {
+        let packed = PcoColumn::of(&column[..lengths.iter().sum()], &lengths);
+        let (mut best, mut best_by_pco) = (Duration::MAX, Duration::MAX);
+        for _ in 0..GOES {
+            let started = Instant::now();
+            for block in 0..lengths.len() {
+                black_box(reader.column(chunk, block, PointId(point)).expect("just written"));
+            }
+            best = best.min(started.elapsed());
+            let started = Instant::now();
+            for (page, &length) in packed.pages.iter().zip(&lengths) {
+                let integers = packed.decode(page, length);
+                match scale {
+                    Some(scale) => {
+                        drop(black_box(integers.iter().map(|&i| i as f64 / scale).collect::<Vec<_>>()));
+                    }
+                    None => drop(black_box(integers)),
+                }
+            }
+            best_by_pco = best_by_pco.min(started.elapsed());
+        }
+        ours += best;
+        by_pco += best_by_pco;
+        values += lengths.iter().sum::<usize>();
+    }
+    let rate = |time: Duration| values as f64 / time.as_secs_f64() / 1e6;
+    println!("| {} × {ASSETS} | {:.0} | {:.0} |", fleet.name, rate(ours), rate(by_pco));
+}
+
+/// The power of ten that makes integers of all `values`.
+fn scale_of(values: &[f64]) -> f64 {
+    let whole = |scale: f64| values.iter().all(|v| (v * scale).round() / scale == *v);
+    (0..6).map(|places| 10_f64.powi(places)).find(|&scale| whole(scale)).expect("decimals of few places")
+}
+
+/// A column packed by pco, a page a block.
+struct PcoColumn {
+    head: ChunkDecompressor<i64>,
+    pages: Vec<Vec<u8>>,
+}
+
+impl PcoColumn {
+    fn of(integers: &[i64], lengths: &[usize]) -> PcoColumn {
+        let paging = pco::PagingSpec::Exact(lengths.to_vec());
+        let config = pco::ChunkConfig::default().with_paging_spec(paging);
+        let file = FileCompressor::default();
+        let mut chunk = file.chunk_compressor(integers, &config).expect("pco takes every number");
+        let head = file.write_header(Vec::new()).and_then(|out| chunk.write_meta(out)).expect("into memory");
+        let page = |i| chunk.write_page(i, Vec::new()).expect("into memory");
+        let pages = (0..lengths.len()).map(page).collect();
+        let (file, rest) = FileDecompressor::new(head.as_slice()).expect("just written");
+        PcoColumn { head: file.chunk_decompressor(rest).expect("just written").0, pages }
+    }
+
+    fn decode(&self, page: &[u8], count: usize) -> Vec<i64> {
+        let mut scratch = DecompressorScratch::default();
+        let mut integers = vec![0; count];
+        let page = self.head.page_decompressor_with_scratch(page, count, &mut scratch);
+        page.and_then(|mut page| page.read(&mut integers)).expect("just written");
+        integers
+    }
 }
 
 /// What the values of one column of one asset take in pco's own files, without times and statistics: for comparison.

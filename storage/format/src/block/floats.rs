@@ -3,7 +3,7 @@
 //! Owns: floats as integers plus the values that do not fit, kept aside with their places. -0.0, NaN and what else
 //! is odd lands there and costs the others nothing. Does not own: the maps (`mapping`), the integers (`ints`).
 
-use super::mapping::Mapping;
+use super::mapping::{Integers, Mapping};
 use super::shared::{Heads, Packed};
 use super::{ints, presence};
 use crate::error::Error;
@@ -156,6 +156,20 @@ pub(crate) fn encode_shared(
     Some((sequences, payloads))
 }
 
+/// Integers of a block in the column's shared sequence: all that is left of `page`.
+struct Shared<'i, 'a> {
+    heads: &'i Heads,
+    page: &'i mut Input<'a>,
+    count: usize,
+}
+
+impl Integers for Shared<'_, '_> {
+    #[inline(always)]
+    fn read<T: Clone>(self, of: impl Fn(i64) -> T + Copy) -> Result<Vec<T>, Error> {
+        self.heads.last_page_as(self.page, SEQUENCE_INTEGERS, self.count, of)
+    }
+}
+
 /// Reads `count` values; `heads` are those of the column's shared sequences.
 pub(crate) fn decode(input: &mut Input<'_>, count: usize, heads: &Heads) -> Result<Vec<f64>, Error> {
     if count == 0 {
@@ -187,8 +201,8 @@ pub(crate) fn decode(input: &mut Input<'_>, count: usize, heads: &Heads) -> Resu
     let offs = if flags & HAS_OFFS != 0 { list(input, SEQUENCE_OFFS)? } else { Vec::new() };
     let mut values = match flags & SHARED {
         0 => mapping.decode(input, count)?,
-        _ if of_column => mapping.floats(heads.last_page(input, SEQUENCE_INTEGERS, count)?),
-        _ => mapping.floats(heads.page(input, SEQUENCE_INTEGERS, count)?),
+        _ if of_column => mapping.decode_from(Shared { heads, page: input, count })?,
+        _ => mapping.decode_from(Shared { heads, page: &mut Heads::page_bytes(input)?, count })?,
     };
     for (value, &off) in values.iter_mut().zip(&offs) {
         *value = f64::from_bits(value.to_bits().wrapping_add_signed(off));

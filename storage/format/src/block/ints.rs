@@ -278,7 +278,7 @@ fn decode_differences<T>(
 /// From differences to values: each becomes the sum of `before` and all up to it, and `before` the last. Four at a
 /// time, so that one sum waits for the one before only every fourth time.
 #[inline(always)]
-fn sum_up(tile: &mut [i64; TILE], before: &mut i64) {
+pub(crate) fn sum_up(tile: &mut [i64; TILE], before: &mut i64) {
     for four in tile.chunks_exact_mut(4) {
         let [a, b, c, d] = [four[0], four[1], four[2], four[3]];
         let ab = a.wrapping_add(b);

@@ -120,29 +120,28 @@ impl Mapping {
         }
     }
 
-    /// The floats of these integers, in their memory.
-    pub(crate) fn floats(self, integers: Vec<i64>) -> Vec<f64> {
-        integers.into_iter().map(|i| self.float(i)).collect()
-    }
-
     /// Reads the `count` integers of a block as floats.
     pub(crate) fn decode(self, input: &mut Input<'_>, count: usize) -> Result<Vec<f64>, Error> {
+        self.decode_from(Unshared { input, count })
+    }
+
+    /// Reads integers as floats.
+    #[inline(always)]
+    pub(crate) fn decode_from(self, integers: impl Integers) -> Result<Vec<f64>, Error> {
         // One loop a map: the choice is made outside.
         match self {
-            Mapping::Bits => ints::decode_as(input, count, |i| Mapping::Bits.float(i)),
+            Mapping::Bits => integers.read(|i| Mapping::Bits.float(i)),
             Mapping::Decimal(places) => {
                 let power = POWERS[usize::from(places)];
                 match Arch::new() {
-                    Arch::Scalar => ints::decode_as(input, count, |i| float_of(i) / power),
+                    Arch::Scalar => integers.read(|i| float_of(i) / power),
                     // With wide vectors that multiply and add at once, dividing is what takes most of the time.
                     arch => {
                         let inverse = 1.0 / power;
                         arch.dispatch(
                             #[inline(always)]
                             || {
-                                ints::decode_as(
-                                    input,
-                                    count,
+                                integers.read(
                                     #[inline(always)]
                                     |i| quotient(float_of(i), power, inverse),
                                 )
@@ -153,10 +152,10 @@ impl Mapping {
             }
             Mapping::DecimalF32(places) => {
                 let power = POWERS[usize::from(places)];
-                ints::decode_as(input, count, |i| f64::from((float_of(i) / power) as f32))
+                integers.read(|i| f64::from((float_of(i) / power) as f32))
             }
-            Mapping::BitsF32 => ints::decode_as(input, count, |i| f64::from(f32_of(i))),
-            Mapping::PrintedF32(digits) => ints::decode_as(input, count, |i| printed(f32_of(i), digits)),
+            Mapping::BitsF32 => integers.read(|i| f64::from(f32_of(i))),
+            Mapping::PrintedF32(digits) => integers.read(|i| printed(f32_of(i), digits)),
         }
     }
 
@@ -189,6 +188,24 @@ impl Mapping {
         }
         let (exact, near) = (exact.bits(samples.len()), near.bits(samples.len()));
         if near < exact { (near, true) } else { (exact, false) }
+    }
+}
+
+/// Integers that can be read as what they stand for.
+pub(crate) trait Integers {
+    fn read<T: Clone>(self, of: impl Fn(i64) -> T + Copy) -> Result<Vec<T>, Error>;
+}
+
+/// Those of a block alone.
+struct Unshared<'i, 'a> {
+    input: &'i mut Input<'a>,
+    count: usize,
+}
+
+impl Integers for Unshared<'_, '_> {
+    #[inline(always)]
+    fn read<T: Clone>(self, of: impl Fn(i64) -> T + Copy) -> Result<Vec<T>, Error> {
+        ints::decode_as(self.input, self.count, of)
     }
 }
 
@@ -363,7 +380,7 @@ mod tests {
         for map in maps() {
             for &v in &values {
                 if let Some((i, off)) = map.nearest(v) {
-                    let back = map.floats(vec![i])[0].to_bits().wrapping_add_signed(off);
+                    let back = map.float(i).to_bits().wrapping_add_signed(off);
                     assert_eq!(back, v.to_bits(), "{v:e} by {map:?}");
                 }
             }

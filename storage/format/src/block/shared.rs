@@ -6,6 +6,7 @@
 
 use pco::wrapped::{ChunkDecompressor, FileCompressor, FileDecompressor};
 use pco::{ChunkConfig, DecompressorScratch, PagingSpec};
+use pulp::Arch;
 
 use super::coded;
 use super::mapping::Mapping;
@@ -174,9 +175,15 @@ impl Heads {
         sequence: usize,
         count: usize,
     ) -> Result<Vec<i64>, Error> {
+        let mut page = Heads::page_bytes(input)?;
+        self.last_page(&mut page, sequence, count)
+    }
+
+    /// The bytes of a page that tells how long it is.
+    pub(crate) fn page_bytes<'a>(input: &mut Input<'a>) -> Result<Input<'a>, Error> {
         let bytes = input.count("bytes of a page", input.left())?;
         let offset = input.offset();
-        self.last_page(&mut Input::new(input.file(), offset, input.take(bytes)?), sequence, count)
+        Ok(Input::new(input.file(), offset, input.take(bytes)?))
     }
 
     /// Reads the page of a block of `count` integers, of sequence `sequence`, which is all that is left.
@@ -186,24 +193,40 @@ impl Heads {
         sequence: usize,
         count: usize,
     ) -> Result<Vec<i64>, Error> {
-        let chunk = match self.sequences.get(sequence) {
-            Some(Sequence::Pco(chunk)) => chunk,
-            Some(Sequence::Coded(head)) => return head.page(input, count),
-            None => {
-                return Err(input.damaged(&format!("one of {} sequences", self.sequences.len()), sequence));
-            }
-        };
-        let page = input.rest();
-        let mut scratch = DecompressorScratch::default();
-        let mut integers = vec![0; count];
-        let read = chunk
-            .page_decompressor_with_scratch(page, count, &mut scratch)
-            .and_then(|mut page| page.read(&mut integers));
-        match read {
-            Ok(progress) if progress.finished && progress.n_processed == count => Ok(integers),
-            Ok(progress) => Err(input.damaged(&format!("{count} integers"), progress.n_processed)),
-            Err(e) => Err(input.damaged("a page of integers", e)),
+        Arch::new().dispatch(
+            #[inline(always)]
+            || self.last_page_as(input, sequence, count, |value| value),
+        )
+    }
+
+    /// The same, as what the integers stand for. Best compiled for the processor at hand: see `pulp::Arch`.
+    #[inline(always)]
+    pub(crate) fn last_page_as<T>(
+        &self,
+        input: &mut Input<'_>,
+        sequence: usize,
+        count: usize,
+        of: impl Fn(i64) -> T + Copy,
+    ) -> Result<Vec<T>, Error> {
+        match self.sequences.get(sequence) {
+            Some(Sequence::Pco(chunk)) => Ok(pco_page(chunk, input, count)?.into_iter().map(of).collect()),
+            Some(Sequence::Coded(head)) => head.page_as(input, count, of),
+            None => Err(input.damaged(&format!("one of {} sequences", self.sequences.len()), sequence)),
         }
+    }
+}
+
+fn pco_page(chunk: &ChunkDecompressor<i64>, input: &mut Input<'_>, count: usize) -> Result<Vec<i64>, Error> {
+    let page = input.rest();
+    let mut scratch = DecompressorScratch::default();
+    let mut integers = vec![0; count];
+    let read = chunk
+        .page_decompressor_with_scratch(page, count, &mut scratch)
+        .and_then(|mut page| page.read(&mut integers));
+    match read {
+        Ok(progress) if progress.finished && progress.n_processed == count => Ok(integers),
+        Ok(progress) => Err(input.damaged(&format!("{count} integers"), progress.n_processed)),
+        Err(e) => Err(input.damaged("a page of integers", e)),
     }
 }
 
