@@ -144,13 +144,17 @@ impl Sequence {
     }
 }
 
-/// Memory of the tables of one sequence, near enough to account for it.
-const SEQUENCE_MEMORY: usize = 48 << 10;
+/// Memory of the tables of one of pco's sequences, which does not tell; near enough to account for it.
+const PCO_MEMORY: usize = 16 << 10;
 
 impl Heads {
     /// Bytes of memory, near enough to account for it.
     pub(crate) fn memory(&self) -> usize {
-        self.sequences.len() * SEQUENCE_MEMORY
+        let of = |sequence: &Sequence| match sequence {
+            Sequence::Pco(_) => PCO_MEMORY,
+            Sequence::Coded(head) => head.memory(),
+        };
+        self.sequences.iter().map(of).sum()
     }
 
     pub(crate) fn get(input: &mut Input<'_>) -> Result<Heads, Error> {

@@ -98,6 +98,11 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// Bytes of memory.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Head>() + self.cells.len() * size_of::<Cell>()
+    }
+
     pub(crate) fn get(input: &mut Input<'_>) -> Result<Head, Error> {
         let tag = input.u8()?;
         let (order, contexts) = (tag & 0xF, tag >> 4);
