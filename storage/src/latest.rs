@@ -206,8 +206,10 @@ impl LatestTable {
             let table = self.model(saved.model);
             let mut table = table.write();
             let slots: Vec<u32> = saved.assets.iter().map(|&asset| table.slot(asset)).collect();
-            for column in &saved.columns {
+            // By value: what was read of a column is let go before the next one takes its room in the table.
+            for column in saved.columns {
                 let point = table.point(column.point, column.values.kind());
+                point.reserve(slots.len());
                 let mut put = |i: usize, row: u32| {
                     let quality = column.quality.as_ref().map(|q| q[i]);
                     point.advance(
@@ -285,6 +287,13 @@ impl ModelTable {
 }
 
 impl PointTable {
+    /// Makes room for `slots` slots in all, at once rather than by doubling.
+    fn reserve(&mut self, slots: usize) {
+        let missing = slots.saturating_sub(self.times.len());
+        self.times.reserve_exact(missing);
+        self.values.reserve_exact(missing);
+    }
+
     fn advance(&mut self, slot: u32, time: Timestamp, value: ValueRef<'_>, quality: Option<Quality>) {
         let slot = slot as usize;
         if self.times.len() <= slot {

@@ -164,17 +164,20 @@ impl PointTable {
         }
     }
 
-    /// 64 slots make a word of bits; most words are zero where a condition selects few.
+    /// 64 slots at a time: first whether each passes, without a branch, then those that do, eight at a look.
     fn scan(&self, from: usize, to: usize, passes: impl Fn(u64) -> bool, mut take: impl FnMut(usize)) {
         let (times, values) = (&self.times[from..to], &self.values[from..to]);
         for (i, (times, values)) in times.chunks(64).zip(values.chunks(64)).enumerate() {
-            let mut bits = 0_u64;
-            for (bit, (&time, &value)) in times.iter().zip(values).enumerate() {
-                bits |= u64::from((time != ABSENT) & passes(value)) << bit;
+            let mut hits = [0_u8; 64];
+            for ((hit, &time), &value) in hits.iter_mut().zip(times).zip(values) {
+                *hit = u8::from((time != ABSENT) & passes(value));
             }
-            while bits != 0 {
-                take(from + i * 64 + bits.trailing_zeros() as usize);
-                bits &= bits - 1;
+            for (j, eight) in hits.as_chunks::<8>().0.iter().enumerate() {
+                let mut bits = u64::from_le_bytes(*eight);
+                while bits != 0 {
+                    take(from + i * 64 + j * 8 + bits.trailing_zeros() as usize / 8);
+                    bits &= bits - 1;
+                }
             }
         }
     }
