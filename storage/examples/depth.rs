@@ -147,10 +147,21 @@ fn write_all(store: &Store, walks: &mut Walks, steps: usize, late: Option<usize>
 }
 
 fn door(dir: &Path, millions: usize) {
-    println!("| rows | M points/s | M points/s per core | write amplification | bytes a point | segments |");
-    println!("|---|---|---|---|---|---|");
-    for (name, late) in [("in order", None), ("20 % late", Some(5))] {
-        let store = Store::open(&dir.join(name), settings(), World::real()).expect("opens");
+    println!(
+        "| rows | M points/s | M points/s per core | flushes | write amplification | bytes a point | segments |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    let default = settings().memtable_bytes;
+    let runs = [
+        ("in order", None, default),
+        ("20 % late", Some(5), default),
+        // As if it went on for much longer: some hundred flushes, merged on several levels.
+        ("in order, memtables of 4 MiB", None, 4 << 20),
+        ("20 % late, memtables of 4 MiB", Some(5), 4 << 20),
+    ];
+    for (name, late, memtable_bytes) in runs {
+        let settings = Settings { memtable_bytes, ..settings() };
+        let store = Store::open(&dir.join(name), settings, World::real()).expect("opens");
         let steps = millions * 1_000_000 / (ASSETS * POINTS as usize);
         let (wall, spent) = write_all(&store, &mut Walks::new(7), steps, late);
         let points = (steps * ASSETS * POINTS as usize) as f64;
@@ -161,9 +172,10 @@ fn door(dir: &Path, millions: usize) {
             |read: fn(&wattline_storage::ShardStatus) -> u64| status.iter().map(read).sum::<u64>() as f64;
         let (flushed, merged) = (sum(|s| s.flushed_bytes), sum(|s| s.merged_bytes));
         println!(
-            "| {name} | {:.1} | {:.1} | {:.2} | {:.3} | {} |",
+            "| {name} | {:.1} | {:.1} | {} | {:.2} | {:.3} | {} |",
             points / wall / 1e6,
             points / spent / 1e6,
+            sum(|s| s.flushes),
             (flushed + merged) / flushed,
             sum(|s| s.segment_bytes) / points,
             store.snapshot().segments().len()
