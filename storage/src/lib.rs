@@ -9,7 +9,8 @@
 //!
 //! Reading order, as the data meets it: [`Store`] (the doors) → `shard` (queue, writer, log) → `memtable` →
 //! `latest` → `version` → `flush` → `manifest` → `tombstone`, `expiry` → `compact` → `run` (merging) → `scan` →
-//! `recover`; beside that path `check` and `backup`.
+//! `recover`; beside that path `check`, `inspect` and
+//! `backup`.
 
 mod backup;
 mod check;
@@ -17,6 +18,7 @@ mod compact;
 mod error;
 mod expiry;
 mod flush;
+mod inspect;
 mod latest;
 mod log;
 mod manifest;
@@ -38,6 +40,7 @@ pub use backup::{
 };
 pub use check::{CheckProgress, CheckReport, Finding, Severity, Watch, check};
 pub use error::{Error, ErrorKind, Result};
+pub use inspect::{Cell, InspectedTable, Inspection, inspect};
 pub use latest::filter::{Comparison, LatestCondition};
 pub use latest::{Latest, LatestColumn, LatestRows};
 pub use scan::{ScanBatch, ScanColumn, ScanRequest, ShardScan};
