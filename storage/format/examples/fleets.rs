@@ -11,6 +11,7 @@
 mod real;
 mod rows;
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -191,7 +192,9 @@ pub(crate) struct Figures {
 fn measure(runs: impl IntoIterator<Item = Run>, depth: Depth) -> Figures {
     let mut writer = writer(depth);
     let (mut file, mut points, mut pco, mut encode) = (Vec::new(), 0, 0, Duration::ZERO);
+    let mut pushed = Checksum::default();
     for (asset, run) in (0..).zip(runs) {
+        pushed.take(&run.times, (0..).zip(&run.values));
         points += run.values.iter().map(Values::len).sum::<usize>();
         pco += run.values.iter().map(pco_bytes).sum::<usize>();
         let columns = columns(run.values);
@@ -210,12 +213,49 @@ fn measure(runs: impl IntoIterator<Item = Run>, depth: Depth) -> Figures {
         assert_eq!(decode(&reader), points);
         started.elapsed()
     };
+    assert_eq!(Checksum::of(&reader), pushed, "other rows came back");
     // A short go says little on a busy machine, so a small file has more of them.
-    let goes = (10_000_000 / points.max(1)).clamp(3, 50);
+    let goes = (10_000_000 / points.max(1)).clamp(5, 50);
     let decode = (0..goes).map(|_| decoding()).min().unwrap_or_default();
     let room = reader.room().expect("just written");
     let room = [room.times, room.index, room.statistics, room.directory, room.heads, room.values];
     Figures { depth, bytes, points, decode, encode, pco, room }
+}
+
+/// Of times and of each column, in their order: two are the same where the same rows were given and read.
+#[derive(Debug, Default, PartialEq)]
+struct Checksum(BTreeMap<Option<PointId>, u64>);
+
+impl Checksum {
+    fn of(reader: &Reader) -> Checksum {
+        let mut sum = Checksum::default();
+        for chunk in reader.chunks(MODEL) {
+            for block in 0..chunk.blocks.len() {
+                let times = reader.times(chunk, block).expect("just written");
+                let column = |&point| reader.column(chunk, block, point).expect("just written");
+                let columns: Vec<Column> = reader.points(chunk).iter().filter_map(column).collect();
+                sum.take(&times, columns.iter().map(|column| (column.point.0, &column.values)));
+            }
+        }
+        sum
+    }
+
+    fn take<'a>(&mut self, times: &[i64], columns: impl Iterator<Item = (u32, &'a Values)>) {
+        self.add(None, times.iter().map(|&time| time as u64));
+        for (point, values) in columns {
+            match values {
+                Values::Float(v) => self.add(Some(PointId(point)), v.iter().map(|v| v.to_bits())),
+                Values::Int(v) => self.add(Some(PointId(point)), v.iter().map(|&v| v as u64)),
+                Values::Bool(_) | Values::Text(_) => {}
+            }
+        }
+    }
+
+    fn add(&mut self, column: Option<PointId>, numbers: impl Iterator<Item = u64>) {
+        let sum = self.0.entry(column).or_default();
+        *sum = numbers
+            .fold(*sum, |sum, number| (sum.rotate_left(5) ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    }
 }
 
 impl Figures {
