@@ -1,11 +1,19 @@
 //! How many bytes a point of made-up fleets takes in a segment, where those bytes lie, and how fast they are written
 //! and read.
 //!
-//! `cargo run --release -p wattline-format --example fleets -- [ASSETS]`; the first figures of a row are for the whole
+//! `cargo run --release -p wattline-format --example fleets -- [ASSETS] [--rows DIR [--data DIR]]`; the first figures of a row are for the whole
 //! file, times and assets included, the last ones for the values alone, packed by pco asset by asset and column by column.
 //! A second table compares how fast deep columns are decoded, alone and packed by pco. Fleets are the same in every run.
+//!
+//! With `--rows` the rows and what Wattline takes for them go to a folder a fleet below DIR, for `benches/peers` to give
+//! to others, and so do the real files of the folder given with `--data`; `rows` tells how they are laid out.
 
+mod real;
+mod rows;
+
+use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,33 +28,132 @@ const STEP: i64 = 10_000_000;
 /// 24 hours.
 const ROWS: usize = 8640;
 
-/// A fleet: how many assets it has, and the values of one of them.
+/// A fleet: how many assets it has, the values of one of them, and the folder its rows go to where peers take them.
 struct Fleet {
     name: &'static str,
     assets: usize,
     values: fn(&mut Chance) -> Vec<Values>,
+    folder: Option<&'static str>,
 }
 
-fn main() {
-    let assets = std::env::args().nth(1).and_then(|n| n.parse().ok());
+/// One asset's rows.
+pub(crate) struct Run {
+    pub(crate) times: Vec<i64>,
+    pub(crate) values: Vec<Values>,
+}
+
+impl Fleet {
+    fn runs(&self, assets: usize) -> impl Iterator<Item = Run> {
+        let mut chance = Chance(7);
+        let values = self.values;
+        (0..assets).map(move |_| Run { times: times(), values: values(&mut chance) })
+    }
+}
+
+/// What the command line says.
+#[derive(Default)]
+struct Args {
+    assets: Option<usize>,
+    rows: Option<PathBuf>,
+    data: Option<PathBuf>,
+}
+
+impl Args {
+    fn read() -> Args {
+        let mut args = Args::default();
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--rows" => args.rows = words.next().map(PathBuf::from),
+                "--data" => args.data = words.next().map(PathBuf::from),
+                number => args.assets = number.parse().ok(),
+            }
+        }
+        args
+    }
+}
+
+fn main() -> std::io::Result<()> {
+    let args = Args::read();
     let fleets = [
-        Fleet { name: "cpu, integers as Int", assets: 1000, values: |c| ints(cpu(c, 1.0)) },
-        Fleet { name: "cpu, integers as Float", assets: 1000, values: |c| floats(cpu(c, 1.0)) },
-        Fleet { name: "cpu, 2 decimals", assets: 1000, values: |c| floats(cpu(c, 100.0)) },
-        Fleet { name: "wind, 12 signals", assets: 200, values: wind },
+        Fleet {
+            name: "cpu, integers as Int",
+            assets: 1000,
+            values: |c| ints(cpu(c, 1.0)),
+            folder: Some("cpu_integers"),
+        },
+        Fleet { name: "cpu, integers as Float", assets: 1000, values: |c| floats(cpu(c, 1.0)), folder: None },
+        Fleet {
+            name: "cpu, 2 decimals",
+            assets: 1000,
+            values: |c| floats(cpu(c, 100.0)),
+            folder: Some("cpu_decimals"),
+        },
+        Fleet { name: "wind, 12 signals", assets: 200, values: wind, folder: Some("wind") },
     ];
     println!(
         "| fleet | depth | B a point | times | index | statistics | directory | heads | payloads | encode, M points/s | decode, M points/s | pco, B a point |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     for fleet in &fleets {
-        for depth in [Depth::Hot, Depth::Deep] {
-            measure(fleet, assets.unwrap_or(fleet.assets), depth);
+        let assets = args.assets.unwrap_or(fleet.assets);
+        let name = format!("{} × {assets}", fleet.name);
+        let depths = [Depth::Hot, Depth::Deep];
+        let figures = depths.map(|depth| ("one", measure(fleet.runs(assets), depth)));
+        figures.iter().for_each(|(_, figures)| figures.print(&name));
+        if let (Some(dir), Some(folder)) = (&args.rows, fleet.folder) {
+            rows::write(&dir.join(folder), &name, fleet.runs(assets), &figures)?;
         }
+    }
+    if let (Some(rows), Some(data)) = (&args.rows, &args.data) {
+        real_files(rows, data)?;
     }
     println!("\n| fleet | deep columns alone, M values/s | the same values by pco |");
     println!("|---|---|---|");
     fleets.iter().for_each(decode_alone);
+    Ok(())
+}
+
+/// Measures the real files as one partition and as partitions of a week, which a store would have.
+fn real_files(rows: &Path, data: &Path) -> std::io::Result<()> {
+    for (file, time) in real::FILES {
+        let table = match real::read(&data.join(file), time) {
+            Ok(table) => table,
+            Err(error) => {
+                eprintln!("skipped {file}: {error}");
+                continue;
+            }
+        };
+        let run = || Run { times: table.times.clone(), values: floats(table.columns.clone()) };
+        let mut figures = Vec::new();
+        for depth in [Depth::Hot, Depth::Deep] {
+            figures.push(("one", measure(std::iter::once(run()), depth)));
+            figures.push(("7 days", Figures::sum(weeks(run()).map(|week| measure([week], depth)))));
+        }
+        for (partitions, figures) in &figures {
+            figures.print(&format!("{file}, partitions: {partitions}"));
+        }
+        rows::write(&rows.join(file.trim_end_matches(".csv")), file, [run()], &figures)?;
+    }
+    Ok(())
+}
+
+/// A run cut where a partition of seven days ends.
+fn weeks(run: Run) -> impl Iterator<Item = Run> {
+    const WEEK: i64 = 7 * 86_400_000_000;
+    let lengths: Vec<usize> =
+        run.times.chunk_by(|a, b| a.div_euclid(WEEK) == b.div_euclid(WEEK)).map(<[i64]>::len).collect();
+    let mut start = 0;
+    lengths.into_iter().map(move |length| {
+        let part = start..start + length;
+        start += length;
+        let cut = |values: &Values| match values {
+            Values::Float(v) => Values::Float(v[part.clone()].to_vec()),
+            Values::Int(v) => Values::Int(v[part.clone()].to_vec()),
+            Values::Bool(_) | Values::Text(_) => unreachable!("numbers alone are measured"),
+        };
+        Run { times: run.times[part.clone()].to_vec(), values: run.values.iter().map(cut).collect() }
+    })
 }
 
 fn writer(depth: Depth) -> Writer {
@@ -71,18 +178,28 @@ fn columns(values: Vec<Values>) -> Vec<Column> {
     (0..).zip(values).map(column).collect()
 }
 
-fn measure(fleet: &Fleet, assets: usize, depth: Depth) {
-    let mut chance = Chance(7);
-    let times = times();
+/// What a file of runs takes.
+pub(crate) struct Figures {
+    pub(crate) depth: Depth,
+    pub(crate) bytes: usize,
+    pub(crate) points: usize,
+    pub(crate) decode: Duration,
+    encode: Duration,
+    pco: usize,
+    room: [u64; 6],
+}
+
+fn measure(runs: impl IntoIterator<Item = Run>, depth: Depth) -> Figures {
     let mut writer = writer(depth);
     let (mut file, mut points, mut pco, mut encode) = (Vec::new(), 0, 0, Duration::ZERO);
-    for asset in 0..assets {
-        let values = (fleet.values)(&mut chance);
-        points += values.iter().map(Values::len).sum::<usize>();
-        pco += values.iter().map(pco_bytes).sum::<usize>();
-        let columns = columns(values);
+    let mut pushed = Checksum::default();
+    for (asset, run) in (0..).zip(runs) {
+        pushed.take(&run.times, (0..).zip(&run.values));
+        points += run.values.iter().map(Values::len).sum::<usize>();
+        pco += run.values.iter().map(pco_bytes).sum::<usize>();
+        let columns = columns(run.values);
         let started = Instant::now();
-        writer.push_run(MODEL, AssetId(asset as u32), &times, &columns);
+        writer.push_run(MODEL, AssetId(asset), &run.times, &columns);
         file.extend(writer.take());
         encode += started.elapsed();
     }
@@ -96,24 +213,80 @@ fn measure(fleet: &Fleet, assets: usize, depth: Depth) {
         assert_eq!(decode(&reader), points);
         started.elapsed()
     };
-    let decode = (0..3).map(|_| decoding()).min().unwrap_or_default();
+    assert_eq!(Checksum::of(&reader), pushed, "other rows came back");
+    // A short go says little on a busy machine, so a small file has more of them.
+    let goes = (10_000_000 / points.max(1)).clamp(5, 50);
+    let decode = (0..goes).map(|_| decoding()).min().unwrap_or_default();
     let room = reader.room().expect("just written");
-    let a_point = |bytes: u64| bytes as f64 / points as f64;
-    let rate = |time: Duration| points as f64 / time.as_secs_f64() / 1e6;
-    println!(
-        "| {} × {assets} | {depth:?} | {:.4} | {:.4} | {:.4} | {:.4} | {:.4} | {:.4} | {:.4} | {:.1} | {:.0} | {:.4} |",
-        fleet.name,
-        a_point(bytes as u64),
-        a_point(room.times),
-        a_point(room.index),
-        a_point(room.statistics),
-        a_point(room.directory),
-        a_point(room.heads),
-        a_point(room.values),
-        rate(encode),
-        rate(decode),
-        a_point(pco as u64),
-    );
+    let room = [room.times, room.index, room.statistics, room.directory, room.heads, room.values];
+    Figures { depth, bytes, points, decode, encode, pco, room }
+}
+
+/// Of times and of each column, in their order: two are the same where the same rows were given and read.
+#[derive(Debug, Default, PartialEq)]
+struct Checksum(BTreeMap<Option<PointId>, u64>);
+
+impl Checksum {
+    fn of(reader: &Reader) -> Checksum {
+        let mut sum = Checksum::default();
+        for chunk in reader.chunks(MODEL) {
+            for block in 0..chunk.blocks.len() {
+                let times = reader.times(chunk, block).expect("just written");
+                let column = |&point| reader.column(chunk, block, point).expect("just written");
+                let columns: Vec<Column> = reader.points(chunk).iter().filter_map(column).collect();
+                sum.take(&times, columns.iter().map(|column| (column.point.0, &column.values)));
+            }
+        }
+        sum
+    }
+
+    fn take<'a>(&mut self, times: &[i64], columns: impl Iterator<Item = (u32, &'a Values)>) {
+        self.add(None, times.iter().map(|&time| time as u64));
+        for (point, values) in columns {
+            match values {
+                Values::Float(v) => self.add(Some(PointId(point)), v.iter().map(|v| v.to_bits())),
+                Values::Int(v) => self.add(Some(PointId(point)), v.iter().map(|&v| v as u64)),
+                Values::Bool(_) | Values::Text(_) => {}
+            }
+        }
+    }
+
+    fn add(&mut self, column: Option<PointId>, numbers: impl Iterator<Item = u64>) {
+        let sum = self.0.entry(column).or_default();
+        *sum = numbers
+            .fold(*sum, |sum, number| (sum.rotate_left(5) ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    }
+}
+
+impl Figures {
+    /// Of several files together.
+    fn sum(files: impl Iterator<Item = Figures>) -> Figures {
+        let add = |a: Figures, b: Figures| Figures {
+            depth: a.depth,
+            bytes: a.bytes + b.bytes,
+            points: a.points + b.points,
+            decode: a.decode + b.decode,
+            encode: a.encode + b.encode,
+            pco: a.pco + b.pco,
+            room: std::array::from_fn(|i| a.room[i] + b.room[i]),
+        };
+        files.reduce(add).expect("one file or more")
+    }
+
+    fn print(&self, name: &str) {
+        let a_point = |bytes: u64| bytes as f64 / self.points as f64;
+        let rate = |time: Duration| self.points as f64 / time.as_secs_f64() / 1e6;
+        let room: Vec<String> = self.room.iter().map(|&bytes| format!("{:.4}", a_point(bytes))).collect();
+        println!(
+            "| {name} | {:?} | {:.4} | {} | {:.1} | {:.0} | {:.4} |",
+            self.depth,
+            a_point(self.bytes as u64),
+            room.join(" | "),
+            rate(self.encode),
+            rate(self.decode),
+            a_point(self.pco as u64),
+        );
+    }
 }
 
 /// Decodes the columns of a few assets block by block, and the same blocks packed by pco as integers: what a deep

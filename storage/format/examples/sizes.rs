@@ -3,11 +3,14 @@
 //! `cargo run --release -p wattline-format --example sizes -- DIR` reads `wind_scada_10min.csv` and
 //! `transformer_hourly.csv` from DIR (or `$WATTLINE_DATA`) and skips what is not there.
 
+mod real;
+
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use real::Table;
 use wattline_format::log;
 use wattline_format::segment::{Depth, Header, Reader, Writer};
 use wattline_model::{
@@ -18,16 +21,6 @@ use wattline_model::{
 const WEEK: i64 = 7 * 86_400_000_000;
 const MODEL: ModelId = ModelId(1);
 
-/// One asset's rows.
-#[derive(Default)]
-struct Table {
-    times: Vec<i64>,
-    columns: Vec<Vec<f64>>,
-}
-
-/// Reads the time column of a file, in microseconds.
-type ReadTime = fn(&str) -> Option<i64>;
-
 fn main() {
     let dir = std::env::args().nth(1).or_else(|| std::env::var("WATTLINE_DATA").ok());
     let dir = PathBuf::from(dir.unwrap_or_else(|| "data".to_owned()));
@@ -35,10 +28,8 @@ fn main() {
         "| data | partitions | depth | bytes per point | encode, M points/s | decode, M points/s | open, us |"
     );
     println!("|---|---|---|---|---|---|---|");
-    let files: [(&str, ReadTime); 2] =
-        [("wind_scada_10min.csv", wind_time), ("transformer_hourly.csv", transformer_time)];
-    for (name, time) in files {
-        match read(&dir.join(name), time) {
+    for (name, time) in real::FILES {
+        match real::read(&dir.join(name), time) {
             Ok(table) => {
                 for partition in [WEEK, i64::MAX] {
                     measure(name, &[table_of(&table)], partition);
@@ -76,49 +67,6 @@ impl Clock {
 
 fn table_of(table: &Table) -> Table {
     Table { times: table.times.clone(), columns: table.columns.clone() }
-}
-
-/// Rows of a CSV of numbers whose first field is a time; rows that repeat or go back in time are left out.
-fn read(path: &Path, time: ReadTime) -> std::io::Result<Table> {
-    let bytes = std::fs::read(path)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let mut table = Table::default();
-    for line in text.lines().skip(1) {
-        let mut fields = line.split(',');
-        let Some(time) = fields.next().and_then(time) else { continue };
-        let values: Vec<f64> = fields.filter_map(|f| f.trim().parse().ok()).collect();
-        if table.times.last().is_some_and(|&last| last >= time) {
-            continue;
-        }
-        table.times.push(time);
-        table.columns.resize(values.len().max(table.columns.len()), Vec::new());
-        table.columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
-    }
-    Ok(table)
-}
-
-/// `dd mm yyyy HH:MM`
-fn wind_time(text: &str) -> Option<i64> {
-    let n: Vec<i64> = text.split([' ', ':']).map_while(|p| p.parse().ok()).collect();
-    let [day, month, year, hour, minute] = n[..] else { return None };
-    Some(micros(year, month, day, hour, minute))
-}
-
-/// `yyyy-mm-dd HH:MM:SS`
-fn transformer_time(text: &str) -> Option<i64> {
-    let n: Vec<i64> = text.split([' ', ':', '-']).map_while(|p| p.parse().ok()).collect();
-    let [year, month, day, hour, minute, _] = n[..] else { return None };
-    Some(micros(year, month, day, hour, minute))
-}
-
-/// Days from civil, after Howard Hinnant.
-fn micros(year: i64, month: i64, day: i64, hour: i64, minute: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year - era * 400;
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    ((days * 24 + hour) * 60 + minute) * 60_000_000
 }
 
 /// A fleet of 100 assets, ten points each, one row a second for 2.5 hours: integers, decimals, 32-bit decimals.
