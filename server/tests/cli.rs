@@ -5,17 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Server, dir, finish, run, wattline};
-
-fn cli(server: &Server, args: &[&str]) -> (i32, String, String) {
-    finish(wattline().args(args).env("WATTLINE_SERVER", server.url()))
-}
-
-fn ok(server: &Server, args: &[&str]) -> String {
-    let (code, out, log) = cli(server, args);
-    assert_eq!(code, 0, "{args:?}: {log}");
-    out
-}
+use crate::harness::{Server, cli, dir, finish, ok, run, wattline};
 
 #[test]
 fn models_products_and_devices_from_the_command_line() {

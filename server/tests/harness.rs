@@ -35,6 +35,18 @@ pub fn finish(command: &mut Command) -> (i32, String, String) {
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
 
+/// Runs the binary against a server.
+pub fn cli(server: &Server, args: &[&str]) -> (i32, String, String) {
+    finish(wattline().args(args).env("WATTLINE_SERVER", server.url()))
+}
+
+/// What the binary prints against a server, where all is well.
+pub fn ok(server: &Server, args: &[&str]) -> String {
+    let (code, out, log) = cli(server, args);
+    assert_eq!(code, 0, "{args:?}: {log}");
+    out
+}
+
 /// A running server.
 pub struct Server {
     child: Child,

@@ -5,20 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Server, dir, finish, run, wattline};
+use crate::harness::{Server, cli, dir, ok, run};
 
 /// 2026-01-01 00:00 UTC, in milliseconds.
 const START: i64 = 1_767_225_600_000;
-
-fn cli(server: &Server, args: &[&str]) -> (i32, String, String) {
-    finish(wattline().args(args).env("WATTLINE_SERVER", server.url()))
-}
-
-fn ok(server: &Server, args: &[&str]) -> String {
-    let (code, out, log) = cli(server, args);
-    assert_eq!(code, 0, "{args:?}: {log}");
-    out
-}
 
 /// `hours` hours of one row a minute of the assets `a0` and `a1`, from hour `from` on.
 fn fill(server: &Server, from: i64, hours: i64) {
