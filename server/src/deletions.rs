@@ -16,9 +16,8 @@ use wattline_registry::{DeletionJob, DeletionStatus, Error as RegistryError, Reg
 use wattline_storage::{PendingDeletion, Store};
 
 use crate::error::{Error, Result};
-use crate::http::App;
-use crate::http::deletions::panicked;
 use crate::http::error::{ApiError, ApiKind};
+use crate::http::{App, blocking};
 
 /// How often it is looked whether running jobs are carried out.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -31,12 +30,19 @@ const OPERATOR: &str = "api";
 /// # Errors
 /// Where the registry or the store refuses; then the job is noted as failed.
 pub async fn submit(app: &App, deletion: Deletion) -> std::result::Result<DeletionJob, ApiError> {
-    if app.is_stopping() {
-        return Err(ApiError::new(ApiKind::Unavailable, "the server is stopping"));
-    }
-    let now = now_micros();
-    let job = blocking(app, move |registry| registry.submit_deletion(deletion, OPERATOR, now)).await?;
+    app.take_changes()?;
+    let (registry, now) = (app.registry.clone(), now_micros());
+    let job = blocking(move || registry.submit_deletion(deletion, OPERATOR, now)).await?;
     bring_into_force(app, job).await
+}
+
+/// The job with this number.
+///
+/// # Errors
+/// `NotFound` where there is none.
+pub async fn job(app: &App, id: i64) -> std::result::Result<DeletionJob, ApiError> {
+    let registry = app.registry.clone();
+    blocking(move || registry.deletion_job(id)).await
 }
 
 /// Submits a failed job again.
@@ -44,7 +50,7 @@ pub async fn submit(app: &App, deletion: Deletion) -> std::result::Result<Deleti
 /// # Errors
 /// `Conflict` where it has not failed, else as [`submit`].
 pub async fn resubmit(app: &App, id: i64) -> std::result::Result<DeletionJob, ApiError> {
-    let job = blocking(app, move |registry| registry.deletion_job(id)).await?;
+    let job = job(app, id).await?;
     if job.status != DeletionStatus::Failed {
         let what =
             format!("deletion job {id} is {}; only a failed one is submitted again", job.status.name());
@@ -60,7 +66,11 @@ async fn bring_into_force(app: &App, job: DeletionJob) -> std::result::Result<De
         Ok(()) if job.deletion.target == DeletionTarget::Latest => {
             change(app, job.id, DeletionStatus::Finished, None).await
         }
-        Ok(()) => change(app, job.id, DeletionStatus::Running, None).await,
+        Ok(()) => {
+            let job = change(app, job.id, DeletionStatus::Running, None).await?;
+            app.deletion_runs.notify_one();
+            Ok(job)
+        }
         Err(error) => {
             change(app, job.id, DeletionStatus::Failed, Some(error.to_string())).await?;
             Err(error.into())
@@ -74,20 +84,8 @@ async fn change(
     status: DeletionStatus,
     error: Option<String>,
 ) -> std::result::Result<DeletionJob, ApiError> {
-    let now = now_micros();
-    blocking(app, move |registry| registry.move_deletion(id, status, error.as_deref(), now)).await
-}
-
-/// Runs `act` where blocking is allowed.
-///
-/// # Errors
-/// Those of `act`.
-pub async fn blocking<T: Send + 'static>(
-    app: &App,
-    act: impl FnOnce(&Registry) -> std::result::Result<T, RegistryError> + Send + 'static,
-) -> std::result::Result<T, ApiError> {
-    let registry = app.registry.clone();
-    Ok(tokio::task::spawn_blocking(move || act(&registry)).await.map_err(panicked)??)
+    let (registry, now) = (app.registry.clone(), now_micros());
+    blocking(move || registry.move_deletion(id, status, error.as_deref(), now)).await
 }
 
 /// Fails the jobs that the last stop met before they were in force.
@@ -107,35 +105,42 @@ pub fn fail_interrupted(registry: &Registry) -> Result<()> {
     Ok(())
 }
 
-/// Marks running jobs as finished when they are carried out, until `stop`.
+/// Marks running jobs as finished when they are carried out, until `stop`. While none runs it waits for one.
 pub async fn watch(app: Arc<App>, stop: CancellationToken) {
     loop {
+        let (registry, store) = (app.registry.clone(), app.store.clone());
+        let some_run = match blocking(move || finish_carried_out(&registry, &store)).await {
+            Ok(some_run) => some_run,
+            Err(error) => {
+                tracing::warn!(%error, "deletion jobs could not be looked after; it will be tried again");
+                true
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-        }
-        let (registry, store) = (app.registry.clone(), app.store.clone());
-        let looked = tokio::task::spawn_blocking(move || finish_carried_out(&registry, &store)).await;
-        if let Ok(Err(error)) = looked {
-            tracing::warn!(%error, "deletion jobs could not be looked after; it will be tried again");
+            () = tokio::time::sleep(LOOK_EVERY), if some_run => {}
+            () = app.deletion_runs.notified(), if !some_run => {}
         }
     }
 }
 
-fn finish_carried_out(registry: &Registry, store: &Store) -> std::result::Result<(), RegistryError> {
-    let jobs = registry.open_deletion_jobs()?;
-    let running = jobs.iter().filter(|job| job.status == DeletionStatus::Running);
-    let mut running = running.peekable();
-    if running.peek().is_none() {
-        return Ok(());
+/// Whether some jobs still run.
+fn finish_carried_out(registry: &Registry, store: &Store) -> std::result::Result<bool, RegistryError> {
+    let mut running = registry.open_deletion_jobs()?;
+    running.retain(|job| job.status == DeletionStatus::Running);
+    if running.is_empty() {
+        return Ok(false);
     }
     let pending = store.pending_deletions();
+    let mut some_run = false;
     for job in running {
-        if !pending.iter().any(|p| is_part_of(p, &job.deletion)) {
+        if pending.iter().any(|p| is_part_of(p, &job.deletion)) {
+            some_run = true;
+        } else {
             registry.move_deletion(job.id, DeletionStatus::Finished, None, now_micros())?;
         }
     }
-    Ok(())
+    Ok(some_run)
 }
 
 /// Whether `pending` may be what a shard keeps of `deletion`: the same, with the shard's assets.

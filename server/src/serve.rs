@@ -14,6 +14,7 @@ use std::time::Instant;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -132,6 +133,7 @@ fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) 
         engine: opened.engine.clone(),
         queries,
         operations: Arc::default(),
+        deletion_runs: Notify::new(),
         backup_dir: settings.backup_dir.clone(),
         http: settings.http.clone(),
         statements: 0.into(),

@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flush::{checkpoint_name, open_segment};
 use crate::log::first_of;
 use crate::manifest::{Manifest, is_manifest};
-use crate::recover::shard_dir;
+use crate::recover::{is_referred_to, shard_dir};
 use crate::version::Kept;
 
 /// What a check found.
@@ -164,13 +164,8 @@ impl Walk<'_> {
         }
         self.checkpoint(dir, &state)?;
         self.logs(dir, &state, &names)?;
-        let checkpoint = state.latest_checkpoint.map(checkpoint_name);
         for name in &names {
-            let known = (is_manifest(name) && !name.ends_with(".tmp"))
-                || first_of(name).is_some()
-                || state.segments.iter().any(|s| s.file == *name)
-                || checkpoint.as_ref() == Some(name);
-            if !known {
+            if !is_referred_to(name, &state) && first_of(name).is_none() {
                 self.report.find(
                     &dir.join(name),
                     Severity::Notice,

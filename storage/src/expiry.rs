@@ -26,6 +26,11 @@ impl Expiry {
         Expiry { partition_micros, horizons: keep_from.iter().map(horizon).collect() }
     }
 
+    /// Whether everything is kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.horizons.is_empty()
+    }
+
     /// Whether the rows of `model` in the partition that starts at `partition` have expired.
     pub(crate) fn is_over(&self, model: ModelId, partition: i64) -> bool {
         let horizon = self.horizons.get(&model);

@@ -50,13 +50,9 @@ fn flush(shard: &Arc<Shard>, memtable: &Arc<Memtable>) -> Result<Seqno> {
         segments.iter().for_each(|s| s.retire());
         return Err(error);
     }
-    record(shard, &segments, &[], Some(flushed))?;
     let bytes: u64 = segments.iter().map(|s| s.meta.bytes).sum();
+    commit(shard, segments, &[], Some((flushed, memtable)))?;
     shard.counters.flushed_bytes.fetch_add(bytes, Ordering::Relaxed);
-    shard.change_view(|view| View {
-        memtables: view.memtables.iter().filter(|m| !Arc::ptr_eq(m, memtable)).cloned().collect(),
-        version: view.version.change(segments, &[]),
-    });
     remove_superfluous(shard, flushed);
     Ok(flushed)
 }
@@ -129,35 +125,44 @@ pub(crate) fn checkpoint_name(seqno: u64) -> String {
     format!("latest-{seqno:020}.wlc")
 }
 
-/// Records in the manifest that `add` came and `remove` went, and that batches up to `flushed` are in segments.
-pub(crate) fn record(
+/// Records in the manifest that `add` came and `remove` went, and with `flushed`, that the batches up to that number
+/// are in segments and that memtable is done with; then shows it to readers. Whoever holds the manifest's lock sees
+/// both or neither.
+pub(crate) fn commit(
     shard: &Shard,
-    add: &[Arc<Segment>],
+    add: Vec<Arc<Segment>>,
     remove: &[u64],
-    flushed: Option<Seqno>,
+    flushed: Option<(Seqno, &Arc<Memtable>)>,
 ) -> Result<()> {
     let mut manifest = shard.manifest.lock();
+    let seqno = flushed.map(|(seqno, _)| seqno);
     let edit = Edit {
-        flushed,
+        flushed: seqno,
         next_segment: Some(shard.next_segment.load(Ordering::Relaxed)),
-        latest_checkpoint: flushed.map(|f| f.0),
+        latest_checkpoint: seqno.map(|f| f.0),
         add: add.iter().map(|s| s.meta.clone()).collect(),
         remove: remove.to_vec(),
         // The log forgets what is flushed, so the manifest has to know the deletions in it.
-        add_tombstones: flushed.map_or_else(Vec::new, |f| unrecorded_tombstones(shard, manifest.state(), f)),
+        add_tombstones: seqno.map_or_else(Vec::new, |f| unrecorded_tombstones(shard, manifest.state(), f)),
         remove_tombstones: Vec::new(),
     };
     let result = manifest.record(&edit);
-    drop(manifest);
     if let Err(error) = &result {
+        drop(manifest);
         if error.kind() == ErrorKind::Full {
             add.iter().for_each(|s| s.retire());
         } else {
             // The edit may be on the medium: its files must stay for the next start to find.
             shard.refuse(error);
         }
+        return result;
     }
-    result
+    let done = |m: &&Arc<Memtable>| flushed.is_none_or(|(_, memtable)| !Arc::ptr_eq(m, memtable));
+    shard.change_view(|view| View {
+        memtables: view.memtables.iter().filter(done).cloned().collect(),
+        version: view.version.change(add, remove),
+    });
+    Ok(())
 }
 
 /// The tombstones in force up to batch `flushed` that the manifest does not have.
@@ -201,8 +206,6 @@ pub(crate) struct SegmentFile {
     writer: Option<Writer>,
     file: Option<Box<dyn WriteFile>>,
     buffer: Vec<u8>,
-    written: u64,
-    rows: u64,
 }
 
 impl SegmentFile {
@@ -234,24 +237,12 @@ impl SegmentFile {
             .map_err(|e| Error::io(format_args!("create {}", path.display()), &e))?;
         let writer = Some(Writer::new(header, depth));
         let disk = Arc::clone(&shard.world.disk);
-        Ok(SegmentFile {
-            disk,
-            path,
-            name,
-            id,
-            header,
-            writer,
-            file: Some(file),
-            buffer: Vec::new(),
-            written: 0,
-            rows: 0,
-        })
+        Ok(SegmentFile { disk, path, name, id, header, writer, file: Some(file), buffer: Vec::new() })
     }
 
     /// Appends a run; runs come in (model, asset, time) order.
     pub(crate) fn push(&mut self, model: ModelId, asset: AssetId, run: &Run) -> Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        self.rows += run.rows() as u64;
         writer.push_run(model, asset, &run.times, &run.columns);
         self.buffer.append(&mut writer.take());
         if self.buffer.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
@@ -259,18 +250,17 @@ impl SegmentFile {
 
     /// Bytes so far.
     pub(crate) fn bytes(&self) -> u64 {
-        self.written + self.buffer.len() as u64
+        self.file.as_ref().map_or(0, |file| file.len()) + self.buffer.len() as u64
     }
 
     /// Whether no row was appended.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows == 0
+        self.writer.as_ref().is_none_or(|writer| writer.rows() == 0)
     }
 
     fn write(&mut self) -> Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let result = file.write_all(&self.buffer);
-        self.written += self.buffer.len() as u64;
         self.buffer.clear();
         result.map_err(|e| Error::io(format_args!("write {}", self.path.display()), &e))
     }

@@ -163,18 +163,9 @@ fn write_start(
     state: &State,
 ) -> Result<(Box<dyn WriteFile>, u64)> {
     let path = dir.join(file_name(generation));
-    let temporary = path.with_extension("tmp");
     let bytes = encode_start(state);
     let write = || {
-        if disk.exists(&temporary) {
-            disk.remove(&temporary)?;
-        }
-        let mut file = disk.create(&temporary)?;
-        file.write_all(&bytes)?;
-        file.sync()?;
-        drop(file);
-        disk.rename(&temporary, &path)?;
-        disk.sync_dir(dir)?;
+        disk.put(&path, &bytes)?;
         disk.append(&path)
     };
     let file = write().map_err(|e| Error::io(format_args!("write {}", path.display()), &e))?;

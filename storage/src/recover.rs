@@ -226,13 +226,8 @@ fn check(batch: &Batch, path: &Path, seqno: Seqno) -> Result<()> {
 
 /// Removes files that nothing refers to: a stop came between writing them and recording them.
 fn remove_leftovers(world: &World, dir: &Path, state: &State, log: &Log) -> Result<()> {
-    let checkpoint = state.latest_checkpoint.map(checkpoint_name);
     for name in list(world, dir)? {
-        let known = (is_manifest(&name) && !name.ends_with(".tmp"))
-            || state.segments.iter().any(|s| s.file == name)
-            || log.holds(&name)
-            || checkpoint.as_ref() == Some(&name);
-        if known {
+        if is_referred_to(&name, state) || log.holds(&name) {
             continue;
         }
         let path = dir.join(&name);
@@ -242,11 +237,23 @@ fn remove_leftovers(world: &World, dir: &Path, state: &State, log: &Log) -> Resu
     Ok(())
 }
 
+/// Whether `name` is a manifest, or a segment or checkpoint that the manifest knows.
+pub(crate) fn is_referred_to(name: &str, state: &State) -> bool {
+    (is_manifest(name) && !name.ends_with(".tmp"))
+        || state.segments.iter().any(|s| s.file == name)
+        || state.latest_checkpoint.is_some_and(|seqno| checkpoint_name(seqno) == name)
+}
+
 fn list(world: &World, dir: &Path) -> Result<Vec<String>> {
     world.disk.list(dir).map_err(|e| Error::io(format_args!("list {}", dir.display()), &e))
 }
 
 /// The folder of a shard.
 pub(crate) fn shard_dir(dir: &Path, shard: ShardId) -> std::path::PathBuf {
-    dir.join(format!("shard-{:04}", shard.0))
+    dir.join(shard_name(shard))
+}
+
+/// The name of that folder.
+pub(crate) fn shard_name(shard: ShardId) -> String {
+    format!("shard-{:04}", shard.0)
 }

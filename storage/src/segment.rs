@@ -105,12 +105,14 @@ impl SegmentCursor {
     pub(crate) fn seek(&mut self, asset: AssetId) {
         let segment = Arc::clone(&self.segment);
         let chunks = segment.reader.chunks(self.model);
-        while let Some(chunk) = chunks.get(self.chunk) {
-            if chunk.runs.last().is_some_and(|r| r.asset >= asset) {
-                self.run += chunk.runs[self.run..].partition_point(|r| r.asset < asset);
-                return;
-            }
-            self.go_to(self.chunk + 1);
+        let ends_before = |chunk: &Chunk| chunk.runs.last().is_none_or(|r| r.asset < asset);
+        let ahead =
+            chunks.get(self.chunk..).unwrap_or_default().iter().take_while(|c| ends_before(c)).count();
+        if ahead > 0 {
+            self.go_to(self.chunk + ahead);
+        }
+        if let Some(chunk) = chunks.get(self.chunk) {
+            self.run += chunk.runs[self.run..].partition_point(|r| r.asset < asset);
         }
     }
 

@@ -29,7 +29,7 @@ use crate::scan::{ScanRequest, ShardScan};
 use crate::settings::{Driver, Settings};
 use crate::shard::completion::Completion;
 use crate::shard::writer::Writer;
-use crate::shard::{Shard, Signal, View, passes};
+use crate::shard::{Shard, Signal, passes};
 use crate::snapshot::Snapshot;
 use crate::status::{PendingDeletion, ShardStatus};
 
@@ -216,10 +216,7 @@ impl Store {
     pub fn expire(&self, keep_from: &[(ModelId, Timestamp)]) -> Result<()> {
         for shard in &self.inner.shards {
             let expiry = Arc::new(Expiry::new(shard.partition_micros, keep_from));
-            shard.change_view(|view| View {
-                memtables: view.memtables.clone(),
-                version: view.version.with_expiry(expiry),
-            });
+            shard.change_version(|version| version.with_expiry(expiry));
         }
         self.inner.maintain_inline()
     }

@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use wattline_model::{AssetId, Deletion, DeletionTarget, Model, PointId, TimeRange, Timestamp};
 use wattline_registry::{DeletionJob, Registry, deletions::target_name};
 
-use super::App;
 use super::body::{json as decode_json, whole};
-use super::error::{ApiError, ApiKind};
+use super::error::ApiError;
 use super::registry::{asked_org, asset_by_key, model_by_key};
+use super::{App, blocking};
 use crate::deletions;
 
 type Shared = State<Arc<App>>;
@@ -81,14 +81,15 @@ pub async fn list(State(app): Shared, Query(params): Params) -> Answer {
             .map_err(|_| ApiError::input(format!("parameter {name}: {text:?} is no whole number"))),
     };
     let (offset, limit) = (number("offset", 0)?, number("limit", 100)?.min(PAGE_MAX));
-    let jobs = deletions::blocking(&app, move |registry| registry.deletion_jobs(offset, limit)).await?;
+    let registry = app.registry.clone();
+    let jobs = blocking(move || registry.deletion_jobs(offset, limit)).await?;
     let list: Vec<Value> = jobs.iter().map(|job| job_json(&app.registry, job)).collect();
     Ok(Json(list).into_response())
 }
 
 /// `GET /deletions/{id}`
 pub async fn show(State(app): Shared, Path(id): Path<i64>) -> Answer {
-    let job = deletions::blocking(&app, move |registry| registry.deletion_job(id)).await?;
+    let job = deletions::job(&app, id).await?;
     Ok(Json(job_json(&app.registry, &job)).into_response())
 }
 
@@ -184,9 +185,4 @@ fn job_json(registry: &Registry, job: &DeletionJob) -> Value {
         "submitted": time(job.submitted_micros),
         "ended": job.ended_micros.map(time),
     })
-}
-
-/// The error of a change that ended in a panic.
-pub(crate) fn panicked(error: impl std::fmt::Display) -> ApiError {
-    ApiError::new(ApiKind::Bug, format!("the change ended in a panic: {error}"))
 }

@@ -38,6 +38,7 @@ use axum::routing::{get, post};
 use futures::FutureExt as _;
 use subtle::ConstantTimeEq as _;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use wattline_ingest::Ingestor;
 use wattline_query::Engine;
 use wattline_registry::Registry;
@@ -66,6 +67,8 @@ pub struct App {
     pub queries: Handle,
     /// Checks and backups.
     pub operations: Arc<Operations>,
+    /// Told when a deletion job begins to run.
+    pub deletion_runs: Notify,
     /// The folder backups go to, where one is set.
     pub backup_dir: Option<PathBuf>,
     /// Limits and patience.
@@ -86,6 +89,32 @@ impl App {
     /// Whether the end began.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Refuses what would change something once the end began.
+    ///
+    /// # Errors
+    /// `Unavailable` then.
+    pub fn take_changes(&self) -> Result<(), ApiError> {
+        if self.is_stopping() {
+            return Err(ApiError::new(ApiKind::Unavailable, "the server is stopping"));
+        }
+        Ok(())
+    }
+}
+
+/// Runs what waits for the disk, where waiting is allowed.
+///
+/// # Errors
+/// Those of `act`; `Bug` where it panics.
+pub async fn blocking<T, E>(act: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, ApiError>
+where
+    T: Send + 'static,
+    E: Into<ApiError> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(act).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(error) => Err(ApiError::new(ApiKind::Bug, format!("the change ended in a panic: {error}"))),
     }
 }
 

@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use wattline_env::World;
 use wattline_storage::{BackupInfo, BackupSummary, CheckReport, Severity, backups, prune_backups};
 
-use super::App;
 use super::body::{json as decode_json, whole};
 use super::error::{ApiError, ApiKind};
+use super::{App, blocking};
 use crate::operations::Operation;
 
 type Shared = State<Arc<App>>;
@@ -100,8 +100,7 @@ pub async fn backup(State(app): Shared, body: Body) -> Answer {
 /// `GET /backups`: the complete ones, oldest first.
 pub async fn list_backups(State(app): Shared) -> Answer {
     let dir = backup_dir(&app)?.to_owned();
-    let list = tokio::task::spawn_blocking(move || backups(&dir, &World::real())).await;
-    let list = list.map_err(|e| ApiError::new(ApiKind::Bug, format!("listing ended in a panic: {e}")))??;
+    let list = blocking(move || backups(&dir, &World::real())).await?;
     let list: Vec<Value> = list.iter().map(info_json).collect();
     Ok(Json(list).into_response())
 }
@@ -129,9 +128,7 @@ fn start(
     kind: &'static str,
     work: impl FnOnce(&Operation) -> Result<Value, String> + Send + 'static,
 ) -> Answer {
-    if app.is_stopping() {
-        return Err(ApiError::new(ApiKind::Unavailable, "the server is stopping"));
-    }
+    app.take_changes()?;
     match app.operations.start(kind, work) {
         Some(operation) => Ok((StatusCode::ACCEPTED, Json(operation.json())).into_response()),
         None => Err(ApiError::new(ApiKind::Busy, "another operation is running")),

@@ -19,9 +19,9 @@ use wattline_registry::thing_json::{
 };
 use wattline_registry::{DEFAULT_ORG, Device, NewOrg, Org, Product, Registry};
 
-use super::App;
 use super::body::{json as decode_json, whole};
 use super::error::{ApiError, ApiKind};
+use super::{App, blocking};
 
 /// Devices of one page where the request does not say how many.
 const PAGE_DEFAULT: usize = 1_000;
@@ -216,14 +216,9 @@ async fn change<T: Send + 'static>(
     app: &App,
     act: impl FnOnce(&Registry) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    if app.is_stopping() {
-        return Err(ApiError::new(ApiKind::Unavailable, "the server is stopping"));
-    }
+    app.take_changes()?;
     let registry = app.registry.clone();
-    match tokio::task::spawn_blocking(move || act(&registry)).await {
-        Ok(result) => result,
-        Err(error) => Err(ApiError::new(ApiKind::Bug, format!("the change ended in a panic: {error}"))),
-    }
+    blocking(move || act(&registry)).await
 }
 
 fn created(body: Value) -> Response {

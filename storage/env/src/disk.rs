@@ -53,6 +53,23 @@ pub trait Disk: Send + Sync + Debug {
         }
     }
 
+    /// Writes a whole new file: it bears its name only once all of it is on the medium, and the name with it. What an
+    /// interrupted attempt leaves bears the name with `.tmp` behind it.
+    fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".tmp");
+        let temporary = Path::new(&temporary);
+        if self.exists(temporary) {
+            self.remove(temporary)?;
+        }
+        let mut file = self.create(temporary)?;
+        file.write_all(bytes)?;
+        file.sync()?;
+        drop(file);
+        self.rename(temporary, path)?;
+        path.parent().map_or(Ok(()), |dir| self.sync_dir(dir))
+    }
+
     /// Gives a file another name, replacing what bears it. Durable by [`Disk::sync_dir`] of both directories.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 

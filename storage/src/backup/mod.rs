@@ -130,31 +130,14 @@ fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>> {
     disk.list(dir).map_err(|e| Error::io(format_args!("list {}", dir.display()), &e))
 }
 
-/// Writes a file so that it has its name only once it is whole and on the medium.
+/// Writes a whole file, and the folders above it where they are missing.
 fn put(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
     let write = || {
-        disk.create_dir_all(dir)?;
-        if disk.exists(&temporary) {
-            disk.remove(&temporary)?;
-        }
-        let mut file = disk.create(&temporary)?;
-        for part in bytes.chunks(WRITE_BYTES) {
-            file.write_all(part)?;
-        }
-        file.sync()?;
-        drop(file);
-        disk.rename(&temporary, path)?;
-        disk.sync_dir(dir)
+        path.parent().map_or(Ok(()), |dir| disk.create_dir_all(dir))?;
+        disk.put(path, bytes)
     };
     write().map_err(|e: std::io::Error| Error::io(format_args!("write {}", path.display()), &e))
 }
-
-/// Bytes given to the disk at once.
-const WRITE_BYTES: usize = 4 << 20;
 
 /// A name is one part of a path, of characters that every file system takes.
 fn check_name(name: &str) -> Result<()> {

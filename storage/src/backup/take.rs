@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use wattline_env::Disk;
 use wattline_format::frame::checksum;
-use wattline_format::manifest::{State, encode_start};
+use wattline_format::manifest::encode_start;
 
 use super::contents::{BackupInfo, Contents, Listed};
 use super::{BackupProgress, BackupSummary, BackupWatch, Beside, backup_dir, check_name, contents_path, put};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flush::checkpoint_name;
 use crate::manifest::first_file_name;
+use crate::recover::shard_name;
 use crate::shard::{Shard, View};
 use crate::version::Segment;
 
@@ -79,24 +80,27 @@ impl Taking<'_> {
     /// Copies manifest, log and checkpoint of one moment, and returns the view that goes with them.
     fn shard(&mut self, shard: &Arc<Shard>, dir: &Path) -> Result<Arc<View>> {
         let _no_flush_ends = shard.flushing.lock();
-        let (state, view) = consistent(shard)?;
+        let (state, view) = {
+            // What is recorded is shown under the same lock, so these are of one moment.
+            let manifest = shard.manifest.lock();
+            (manifest.state().clone(), shard.view())
+        };
         // The log's files end with a synced group; what is appended meanwhile belongs to a later moment.
         let logs = shard.log.lock().contents();
-        let folder = format!("shard-{:04}", shard.id.0);
+        let folder = shard_name(shard.id);
         self.put(dir, format!("{folder}/{}", first_file_name()), &encode_start(&state))?;
-        for log in logs {
-            let path = shard.dir.join(&log.name);
+        let mut copy = |name: &str, bytes_max: Option<u64>| {
+            let path = shard.dir.join(name);
             let bytes =
                 self.disk.map(&path).map_err(|e| Error::io(format_args!("read {}", path.display()), &e))?;
-            let whole = bytes.get(..log.bytes as usize).unwrap_or(&bytes);
-            self.put(dir, format!("{folder}/{}", log.name), whole)?;
+            let len = bytes_max.map_or(bytes.len(), |max| bytes.len().min(max as usize));
+            self.put(dir, format!("{folder}/{name}"), &bytes[..len])
+        };
+        for log in logs {
+            copy(&log.name, Some(log.bytes))?;
         }
         if let Some(seqno) = state.latest_checkpoint {
-            let name = checkpoint_name(seqno);
-            let path = shard.dir.join(&name);
-            let bytes =
-                self.disk.map(&path).map_err(|e| Error::io(format_args!("read {}", path.display()), &e))?;
-            self.put(dir, format!("{folder}/{name}"), &bytes)?;
+            copy(&checkpoint_name(seqno), None)?;
         }
         Ok(view)
     }
@@ -154,26 +158,6 @@ impl Taking<'_> {
         let progress = BackupProgress { bytes: self.summary.bytes, bytes_total: self.total };
         if (self.watch)(progress) { Ok(()) } else { Err(Error::closed()) }
     }
-}
-
-/// The manifest's state and the view of the same moment. A merge records its edit an instant before it shows it.
-fn consistent(shard: &Shard) -> Result<(State, Arc<View>)> {
-    for _ in 0..10_000 {
-        let (state, view) = {
-            let manifest = shard.manifest.lock();
-            (manifest.state().clone(), shard.view())
-        };
-        let shown = view.version.segments.iter().map(|s| s.meta.id);
-        let mut shown: Vec<u64> = shown.chain(view.version.fenced.iter().map(|f| f.meta.id)).collect();
-        let mut listed: Vec<u64> = state.segments.iter().map(|s| s.id).collect();
-        shown.sort_unstable();
-        listed.sort_unstable();
-        if shown == listed {
-            return Ok((state, view));
-        }
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    Err(Error::new(ErrorKind::Bug, format!("{}: manifest and view do not agree", shard.id)))
 }
 
 /// The name of a segment's copy: the number alone would repeat after a restore of an earlier backup.

@@ -13,7 +13,7 @@ use wattline_model::{ModelId, Seqno, TimeRange};
 use super::pace::Pace;
 use super::pick::{Candidate, Pick, pick};
 use crate::error::Result;
-use crate::flush::{SegmentFile, record, sync_dir};
+use crate::flush::{SegmentFile, commit, sync_dir};
 use crate::run::merge;
 use crate::segment::{SegmentCursor, pieces};
 use crate::shard::{Counters, Shard, View};
@@ -43,20 +43,18 @@ pub(crate) fn compact_once(shard: &Arc<Shard>) -> Result<bool> {
     };
     let merged: Vec<Arc<Segment>> = merged.into_iter().collect();
     let bytes = merged.iter().map(|s| s.meta.bytes).sum();
-    record(shard, &merged, &ids, None)?;
-    shard.change_view(|view| View {
-        memtables: view.memtables.clone(),
-        version: view.version.change(merged, &ids),
-    });
+    commit(shard, merged, &ids, None)?;
     view.version.segments.iter().filter(|s| ids.contains(&s.meta.id)).for_each(|s| s.retire());
     shard.counters.merged_bytes.fetch_add(bytes, Ordering::Relaxed);
     Ok(true)
 }
 
 fn candidates(version: &Version) -> Vec<Candidate> {
+    // Asked after every write: segments are looked into only where something may be gone.
+    let untouched = version.tombstones.is_empty() && version.expiry.is_empty();
     let open = version.segments.iter().map(|s| {
         let expired = |model| version.expiry.is_over(model, s.meta.partition);
-        let gone = share_of(s, &version.tombstones, expired);
+        let gone = if untouched { Share::None } else { share_of(s, &version.tombstones, expired) };
         (&s.meta, gone, s.damage().is_some())
     });
     let fenced = version.fenced.iter().map(|f| (&f.meta, Share::None, true));
@@ -123,17 +121,14 @@ fn forget_tombstones(shard: &Arc<Shard>, view: &View) -> Result<bool> {
     if done.is_empty() {
         return Ok(false);
     }
-    // From the view first: a flush that comes between takes what it records from there.
-    shard.change_view(|view| View {
-        memtables: view.memtables.clone(),
-        version: view.version.without_tombstones(&done),
-    });
+    // Under the manifest's lock: a flush takes what it records of tombstones from the view.
     let mut manifest = shard.manifest.lock();
     let known = |seqno: &Seqno| manifest.state().tombstones.iter().any(|t| t.seqno == *seqno);
-    let recorded: Vec<Seqno> = done.into_iter().filter(known).collect();
+    let recorded: Vec<Seqno> = done.iter().copied().filter(known).collect();
     if !recorded.is_empty() {
         manifest.record(&Edit { remove_tombstones: recorded, ..Edit::default() })?;
     }
+    shard.change_version(|version| version.without_tombstones(&done));
     Ok(true)
 }
 

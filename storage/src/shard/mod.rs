@@ -127,6 +127,11 @@ impl Shard {
         self.view.store(Arc::new(next));
     }
 
+    /// Replaces the version in the view by what `change` makes of it.
+    pub(crate) fn change_version(&self, change: impl FnOnce(&Version) -> Version) {
+        self.change_view(|view| View { memtables: view.memtables.clone(), version: change(&view.version) });
+    }
+
     /// The memtable to flush next.
     pub(crate) fn oldest_frozen(&self) -> Option<Arc<Memtable>> {
         let view = self.view.load();

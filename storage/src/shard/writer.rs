@@ -184,10 +184,7 @@ impl Writer {
             DeletionTarget::Latest => self.shard.latest.delete(&deletion),
             DeletionTarget::History => {
                 let tombstone = Arc::new(Tombstone { seqno, deletion });
-                self.shard.change_view(|view| View {
-                    memtables: view.memtables.clone(),
-                    version: view.version.with_tombstone(tombstone),
-                });
+                self.shard.change_version(|version| version.with_tombstone(tombstone));
                 self.shard.maintenance.notify();
             }
         }

@@ -126,6 +126,11 @@ impl Writer {
         }
     }
 
+    /// Rows so far.
+    pub fn rows(&self) -> u64 {
+        self.summary.rows
+    }
+
     /// The bytes to append to the file since the last call.
     pub fn take(&mut self) -> Vec<u8> {
         self.taken += self.out.len() as u64;
