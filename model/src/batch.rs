@@ -25,6 +25,19 @@ pub enum Channel {
     Offline,
 }
 
+/// Which tables the samples of a batch go into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// The latest-value table and history.
+    #[default]
+    Everywhere,
+    /// The latest-value table alone: no storage policy keeps the points, or what history keeps of them is in other
+    /// batches.
+    Latest,
+    /// History alone: samples that a storage policy made of what was sent.
+    History,
+}
+
 /// Which rows of a batch a column has values for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rows {
@@ -59,6 +72,8 @@ pub struct Batch {
     pub channel: Channel,
     /// Where it came from.
     pub source: Source,
+    /// Where it goes.
+    pub to: Destination,
     /// The asset of each row.
     pub assets: Vec<AssetId>,
     /// The time of each row.
@@ -187,6 +202,7 @@ impl BatchBuilder {
                     model,
                     channel,
                     source: self.source,
+                    to: Destination::Everywhere,
                     assets: Vec::new(),
                     times: Vec::new(),
                     columns: Vec::new(),

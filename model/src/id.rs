@@ -38,6 +38,23 @@ id!(
     ShardId, "shard#"
 );
 
+/// Marks the numbers of minute tables; see [`ModelId::by_minute`].
+const BY_MINUTE: u32 = 1 << 31;
+
+impl ModelId {
+    /// The table of the model's minute values (storage type AI_NORMALIZED): the same points and assets, other rows.
+    /// The registry hands out numbers below 2^31, so no model has this one.
+    #[must_use]
+    pub const fn by_minute(self) -> ModelId {
+        ModelId(self.0 | BY_MINUTE)
+    }
+
+    /// Whether this is the table of a model's minute values.
+    pub const fn is_by_minute(self) -> bool {
+        self.0 & BY_MINUTE != 0
+    }
+}
+
 /// How many shards a store has. Fixed when the store is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShardCount(u32);

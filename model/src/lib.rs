@@ -7,21 +7,25 @@
 //! where data is kept (`storage`). Nothing in this crate can block or fail for reasons of the outside world.
 //!
 //! Reading order: [`time`] → [`id`] → [`thing`] → [`value`] → [`quality`] → [`batch`] →
-//! [`deletion`] → [`seqno`] → [`limits`].
+//! [`deletion`] → [`policy`] → [`seqno`] → [`limits`].
 
 pub mod batch;
 pub mod deletion;
 pub mod id;
 pub mod limits;
+pub mod policy;
 pub mod quality;
 pub mod seqno;
 pub mod thing;
 pub mod time;
 pub mod value;
 
-pub use batch::{Batch, BatchBuilder, BatchError, Channel, Column, Rows};
+pub use batch::{Batch, BatchBuilder, BatchError, Channel, Column, Destination, Rows};
 pub use deletion::{Deletion, DeletionError, DeletionTarget};
 pub use id::{AssetId, ModelId, OrgId, PointId, ShardCount, ShardId};
+pub use policy::{
+    HistoryRule, ModelPolicy, PointPolicy, Policies, Retention, StorageType, Thinning, Tolerance,
+};
 pub use quality::Quality;
 pub use seqno::{Seqno, Source};
 pub use thing::{DataType, EnumKind, Model, Point, SignalType};

@@ -1,6 +1,6 @@
 //! Which tables there are.
 //!
-//! Owns: the catalog `wattline` with the schemas `public`, `latest` and `system`, and the names of tables. Does not
+//! Owns: the catalog `wattline` with the schemas `public`, `latest`, `normalized` and `system`, and the names of tables. Does not
 //! own: rows (`tables`), the models (`registry`).
 //!
 //! A lookup does no IO: the view of all tables is built from the registry's memory at the first lookup after a change
@@ -27,6 +27,7 @@ use crate::tables::assets::Assets;
 use crate::tables::latest::LatestTable;
 use crate::tables::model::ModelTable;
 use crate::tables::models::Models;
+use crate::tables::policies::Policies;
 use crate::tables::system::{Segments, Shards};
 
 /// The name of the one catalog.
@@ -35,6 +36,8 @@ pub(crate) const CATALOG: &str = "wattline";
 pub(crate) const PUBLIC: &str = "public";
 /// The schema of newest values.
 pub(crate) const LATEST: &str = "latest";
+/// The schema of minute values (storage type AI_NORMALIZED).
+pub(crate) const NORMALIZED: &str = "normalized";
 /// The schema of the store's own figures.
 pub(crate) const SYSTEM: &str = "system";
 
@@ -45,6 +48,7 @@ struct View {
     version: u64,
     public: Arc<Tables>,
     latest: Arc<Tables>,
+    normalized: Arc<Tables>,
 }
 
 /// The catalog, and the list of catalogs with it as the only one.
@@ -61,6 +65,7 @@ impl Catalog {
         let mut system = Tables::new();
         system.insert("shards".to_owned(), Arc::new(RowsTable(Shards::new(store.clone()))));
         system.insert("segments".to_owned(), Arc::new(RowsTable(Segments::new(store.clone()))));
+        system.insert("policies".to_owned(), Arc::new(RowsTable(Policies::new(registry.clone()))));
         Catalog { registry, store, system: Arc::new(system), view: Mutex::new(None) }
     }
 
@@ -78,7 +83,10 @@ impl Catalog {
         let mut public = Tables::new();
         public.insert("assets".to_owned(), Arc::new(RowsTable(Assets::new(self.registry.clone()))));
         public.insert("models".to_owned(), Arc::new(RowsTable(Models::new(self.registry.clone()))));
-        let mut latest = Tables::new();
+        let (mut latest, mut normalized) = (Tables::new(), Tables::new());
+        let policies = self.registry.policies(false);
+        let is_normalized =
+            |model| policies.of(model).is_some_and(|policy| policy.points.iter().any(|p| p.normalized));
         let mut models = self.registry.models();
         models.sort_by_key(|model| (model.org, model.id));
         for model in models {
@@ -86,9 +94,13 @@ impl Catalog {
             let (registry, store) = (self.registry.clone(), self.store.clone());
             let table = LatestTable::new(Arc::clone(&model), registry.clone(), store.clone());
             latest.insert(name.clone(), Arc::new(table));
+            if is_normalized(model.id) {
+                let table = ModelTable::normalized(Arc::clone(&model), registry.clone(), store.clone());
+                normalized.insert(name.clone(), Arc::new(table));
+            }
             public.insert(name, Arc::new(ModelTable::new(model, registry, store)));
         }
-        View { version, public: Arc::new(public), latest: Arc::new(latest) }
+        View { version, public: Arc::new(public), latest: Arc::new(latest), normalized: Arc::new(normalized) }
     }
 
     fn table_name(&self, model: &Model, taken: &Tables) -> String {
@@ -113,6 +125,7 @@ impl Catalog {
         };
         let mut names: Vec<String> = view.public.keys().cloned().collect();
         names.extend(in_schema(LATEST, &view.latest));
+        names.extend(in_schema(NORMALIZED, &view.normalized));
         names.extend(in_schema(SYSTEM, &self.system));
         names
     }
@@ -126,13 +139,14 @@ impl fmt::Debug for Catalog {
 
 impl CatalogProvider for Catalog {
     fn schema_names(&self) -> Vec<String> {
-        [PUBLIC, LATEST, SYSTEM].map(str::to_owned).to_vec()
+        [PUBLIC, LATEST, NORMALIZED, SYSTEM].map(str::to_owned).to_vec()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         let tables = match name {
             PUBLIC => Arc::clone(&self.view().public),
             LATEST => Arc::clone(&self.view().latest),
+            NORMALIZED => Arc::clone(&self.view().normalized),
             SYSTEM => Arc::clone(&self.system),
             _ => return None,
         };

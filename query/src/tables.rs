@@ -1,4 +1,4 @@
-//! The tables, one module a kind: `<model>`, `latest.<model>`, `assets`, `models`, `system.*`.
+//! The tables, one module a kind: `<model>` and `normalized.<model>`, `latest.<model>`, `assets`, `models`, `system.*`.
 //!
 //! Owns: what a table has rows of. Does not own: names and schemas of schemas (`catalog`).
 //!
@@ -8,6 +8,7 @@ pub(crate) mod assets;
 pub(crate) mod latest;
 pub(crate) mod model;
 pub(crate) mod models;
+pub(crate) mod policies;
 pub(crate) mod system;
 
 use std::any::Any;

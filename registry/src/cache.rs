@@ -13,7 +13,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use wattline_model::{AssetId, Model, ModelId, OrgId};
 
-use crate::{Device, Org, Product};
+use crate::{Device, Org, PolicyGroup, Product};
 
 /// A model with what the registry knows beside it.
 #[derive(Clone)]
@@ -47,6 +47,8 @@ pub(crate) enum Edit {
     NewDevices(Vec<Arc<Device>>),
     /// Devices with the same keys and new properties.
     ChangedDevices(Vec<Arc<Device>>),
+    /// All storage policy groups, as they are now.
+    PolicyGroups(Vec<PolicyGroup>),
 }
 
 /// Everything that exists.
@@ -63,6 +65,7 @@ pub(crate) struct Cache {
     by_asset: HashTable<Arc<Device>>,
     of_model: HashMap<ModelId, Vec<AssetId>>,
     zones: HashSet<Arc<str>>,
+    policy_groups: Arc<Vec<PolicyGroup>>,
     hasher: DefaultHashBuilder,
 }
 
@@ -89,6 +92,11 @@ impl Cache {
 
     pub(crate) fn models(&self) -> impl Iterator<Item = &ModelEntry> {
         self.models.iter().flatten()
+    }
+
+    /// By organization and name.
+    pub(crate) fn policy_groups(&self) -> &Arc<Vec<PolicyGroup>> {
+        &self.policy_groups
     }
 
     pub(crate) fn product(&self, key: &str) -> Option<&ProductEntry> {
@@ -147,6 +155,7 @@ impl Cache {
             Edit::ChangedDevices(devices) => {
                 devices.into_iter().for_each(|device| self.replace_device(device))
             }
+            Edit::PolicyGroups(groups) => self.policy_groups = Arc::new(groups),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Who exists: organizations, thing models, products and devices, with their keys and secrets.
+//! Who exists: organizations, thing models, products and devices, with their keys and secrets, and which of their data
+//! is kept.
 //!
 //! Owns: these entities and their rules (inheritance, uniqueness, identifiers, limits), their durable home in one
 //! embedded SQLite file, and a cache of all of them that answers lookups without IO.
@@ -6,8 +7,8 @@
 //! Does not own: measure-point data (`storage`), the digest by which a device proves itself (`ingest`), HTTP and the
 //! command line (`server`).
 //!
-//! Reading order: [`models`] → [`products`] → [`devices`] → [`orgs`] → [`deletions`]; then `schema` (the file), `cache` (the memory),
-//! [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
+//! Reading order: [`models`] → [`products`] → [`devices`] → [`orgs`] → [`policies`] → [`deletions`] →
+//! [`audit`]; then `schema` (the file), `cache` (the memory), [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
 //!
 //! One change: *check → lock → look at the cache → transaction → commit (synced) → apply the edit to the cache*.
 //! Whatever a lookup returns is durable.
@@ -21,6 +22,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::cache::{Cache, Edit};
 
+pub mod audit;
 mod cache;
 pub mod check;
 pub mod deletions;
@@ -28,17 +30,20 @@ pub mod devices;
 pub mod error;
 pub mod models;
 pub mod orgs;
+pub mod policies;
 pub mod products;
 mod schema;
 pub mod secret;
 pub mod thing_json;
 
+pub use audit::AuditEntry;
 pub use check::timezone;
 pub use deletions::{DeletionJob, DeletionStatus};
 pub use devices::{Device, NewDevice};
 pub use error::{Error, ErrorKind};
 pub use models::{NewModel, NewPoint};
 pub use orgs::{DEFAULT_ORG, NewOrg, Org};
+pub use policies::{KeepFrom, Policy, PolicyGroup, PolicyPoint};
 pub use products::{NewProduct, Product};
 pub use secret::Secret;
 
@@ -158,6 +163,7 @@ fn recover(path: &Path) -> Result<(Connection, Cache), Error> {
     models::load(&connection, &mut cache)?;
     products::load(&connection, &mut cache)?;
     devices::load(&connection, &mut cache)?;
+    policies::load(&connection, &mut cache)?;
     // Reading everything has filled the page cache; what is cached here is not read from there again.
     connection.execute_batch("PRAGMA shrink_memory").map_err(|e| Error::sqlite("open", e))?;
     Ok((connection, cache))

@@ -21,7 +21,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const PAGE_CACHE_KIB: i64 = 32 * 1_024;
 
 /// Migrations in order; `MIGRATIONS[i]` leads from version `i` to `i + 1`. Shipped ones are frozen.
-const MIGRATIONS: &[&str] = &[V1, V2];
+const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 const V1: &str = "
 CREATE TABLE orgs (
@@ -94,6 +94,49 @@ CREATE TABLE deletion_jobs (
     error TEXT,
     submitted_micros INTEGER NOT NULL,
     ended_micros INTEGER
+) STRICT;
+";
+
+const V3: &str = "
+CREATE TABLE policy_groups (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    org INTEGER NOT NULL REFERENCES orgs (id),
+    name TEXT NOT NULL,
+    UNIQUE (org, name)
+) STRICT;
+CREATE TABLE policy_models (
+    model INTEGER PRIMARY KEY REFERENCES models (id),
+    policy_group INTEGER NOT NULL REFERENCES policy_groups (id) ON DELETE CASCADE
+) STRICT;
+CREATE TABLE policies (
+    id TEXT PRIMARY KEY,
+    policy_group INTEGER NOT NULL REFERENCES policy_groups (id) ON DELETE CASCADE,
+    storage TEXT NOT NULL,
+    retention TEXT,
+    modifiable INTEGER NOT NULL,
+    UNIQUE (policy_group, storage)
+) STRICT;
+CREATE TABLE policy_points (
+    policy TEXT NOT NULL REFERENCES policies (id) ON DELETE CASCADE,
+    model INTEGER NOT NULL,
+    point INTEGER NOT NULL,
+    band REAL,
+    band_min INTEGER,
+    band_max INTEGER,
+    door REAL,
+    door_min INTEGER,
+    door_max INTEGER,
+    PRIMARY KEY (policy, model, point),
+    FOREIGN KEY (model, point) REFERENCES points (model, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    micros INTEGER NOT NULL,
+    operator TEXT NOT NULL,
+    action TEXT NOT NULL,
+    item TEXT NOT NULL,
+    before TEXT,
+    after TEXT
 ) STRICT;
 ";
 

@@ -67,13 +67,28 @@ pub(crate) fn random_key() -> Result<String, Error> {
     random_letters(KEY_LETTERS)
 }
 
+/// A random UUID (RFC 9562, version 4) in its usual form.
+pub(crate) fn random_uuid() -> Result<String, Error> {
+    let mut bytes = [0_u8; 16];
+    fill(&mut bytes)?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex =
+        |range: std::ops::Range<usize>| bytes[range].iter().map(|b| format!("{b:02x}")).collect::<String>();
+    Ok([hex(0..4), hex(4..6), hex(6..8), hex(8..10), hex(10..16)].join("-"))
+}
+
+fn fill(bytes: &mut [u8]) -> Result<(), Error> {
+    getrandom::fill(bytes)
+        .map_err(|e| Error::new(ErrorKind::Io, "randomness of the operating system", e.to_string()))
+}
+
 /// `count` letters of [`ALPHABET`], each equally likely.
 fn random_letters(count: usize) -> Result<String, Error> {
     let mut text = String::with_capacity(count);
     let mut bytes = [0_u8; 32];
     while text.len() < count {
-        getrandom::fill(&mut bytes)
-            .map_err(|e| Error::new(ErrorKind::Io, "randomness of the operating system", e.to_string()))?;
+        fill(&mut bytes)?;
         // Six bits choose one of 64; the two that name no letter are drawn again, so that none is favoured.
         let letters = bytes.iter().filter_map(|b| ALPHABET.get(usize::from(b & 63)));
         text.extend(letters.take(count - text.len()).map(|&letter| char::from(letter)));

@@ -32,6 +32,10 @@ enum Command {
     Product(client::product::Args),
     /// Devices
     Device(client::device::Args),
+    /// Storage policies: what is kept of which points, and for how long
+    Policy(client::policy::Args),
+    /// Who changed what
+    Audit(client::policy::AuditArgs),
     /// Delete samples of a model, or list what was deleted
     Delete(client::deletion::Args),
     /// Import CSV or Parquet files
@@ -82,6 +86,8 @@ fn run(command: Command) -> Result<()> {
         Command::Model(args) => client::model::run(&args),
         Command::Product(args) => client::product::run(&args),
         Command::Device(args) => client::device::run(&args),
+        Command::Policy(args) => client::policy::run(&args),
+        Command::Audit(args) => client::policy::audit(&args),
         Command::Delete(args) => client::deletion::run(&args),
         Command::Import(args) => import::run(args),
         Command::Demo(args) => demo::run(args),

@@ -19,6 +19,7 @@ pub mod log;
 pub mod maintain;
 pub mod open;
 pub mod operations;
+pub mod policies;
 pub mod prompt;
 pub mod serve;
 pub mod shutdown;

@@ -13,6 +13,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use wattline_env::World;
 use wattline_ingest::{IngestSettings, Ingestor};
@@ -62,7 +63,9 @@ pub fn open(settings: &Settings) -> Result<Opened> {
     let registry = Registry::open(&dir.join("registry.db")).map_err(registry_error)?;
     let path = dir.join("store");
     fs::create_dir_all(&path).map_err(failed)?;
-    let store = Store::open(&path, storage_settings(settings), World::real())?;
+    let policies = Arc::new(registry.policies(settings.others_latest_only));
+    let storage = wattline_storage::Settings { policies, ..storage_settings(settings) };
+    let store = Store::open(&path, storage, World::real())?;
     let ingest = IngestSettings {
         auto_register_devices: settings.ingest.auto_register_devices,
         auto_register_points: settings.ingest.auto_register_points,

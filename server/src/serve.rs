@@ -24,6 +24,7 @@ use crate::config::{Settings, SettingsArgs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{self, App};
 use crate::open::{Opened, open};
+use crate::policies::{self, Ruling};
 use crate::tls::{ClientCertificates, server_config};
 use crate::{deletions, log, shutdown};
 
@@ -105,6 +106,7 @@ async fn serve(settings: &Settings, queries: Handle, started: Instant) -> Result
     let mut tasks = JoinSet::new();
     deletions::fail_interrupted(&app.registry)?;
     let watching = tokio::spawn(deletions::watch(Arc::clone(&app), stop.clone()));
+    let expiring = tokio::spawn(policies::watch(Arc::clone(&app), stop.clone()));
     let listening = bound.into_iter().map(|bound| start(bound, settings, &app, &stop, &mut tasks)).collect();
     announce(&app, listening, started);
 
@@ -113,8 +115,8 @@ async fn serve(settings: &Settings, queries: Handle, started: Instant) -> Result
     stop.cancel();
     app.operations.cancel_all();
     drain(settings, &mut tasks).await;
-    // It ends with `stop`; what it holds must be let go before the store closes.
-    let _ = watching.await;
+    // They end with `stop`; what they hold must be let go before the store closes.
+    let _ = (watching.await, expiring.await);
     let closed = shutdown::close(opened.store.clone(), settings.shutdown_timeout).await;
     tracing::info!("stopped");
     drop(app);
@@ -133,6 +135,7 @@ fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) 
         engine: opened.engine.clone(),
         queries,
         operations: Arc::default(),
+        ruling: Ruling::new(opened.registry.clone(), settings.others_latest_only),
         deletion_runs: Notify::new(),
         backup_dir: settings.backup_dir.clone(),
         http: settings.http.clone(),

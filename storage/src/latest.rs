@@ -16,8 +16,8 @@ use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 use wattline_format::latest as file;
 use wattline_model::{
-    AssetId, Batch, Deletion, Kind, ModelId, PointId, Presence, Quality, Rows, TimeRange, Timestamp, Value,
-    ValueRef, Values,
+    AssetId, Batch, Deletion, Kind, ModelId, PointId, Policies, Presence, Quality, Rows, TimeRange,
+    Timestamp, Value, ValueRef, Values,
 };
 
 use crate::error::Result;
@@ -67,6 +67,8 @@ struct ModelTable {
     slots: FxHashMap<AssetId, u32>,
     assets: Vec<AssetId>,
     columns: Vec<Option<PointTable>>,
+    /// Points whose last change is kept, ascending.
+    watched: Vec<PointId>,
 }
 
 /// Times by slot ([`ABSENT`]: no value), and values. Vectors end at the last slot that has a value.
@@ -76,6 +78,8 @@ struct PointTable {
     values: Vec<u64>,
     texts: Vec<Box<str>>,
     quality: Option<Vec<Quality>>,
+    /// Where that is kept: when the value began to be what it is.
+    changed: Option<Vec<i64>>,
 }
 
 /// No sample can carry this time (see `wattline_model::limits`).
@@ -104,11 +108,14 @@ impl LatestTable {
         let newest: Vec<usize> = (0..slots.len()).filter(|row| !superseded(row)).collect();
         for column in &batch.columns {
             let point = table.point(column.point, column.values.kind());
+            let watched = point.changed.is_some();
             let mut advance = |i: usize, row: usize| {
                 let quality = column.quality.as_ref().map(|q| q[i]);
                 point.advance(slots[row], batch.times[row], column.values.get(i), quality);
             };
             match &column.rows {
+                // What is superseded may have been a change.
+                Rows::All if watched => (0..slots.len()).for_each(|row| advance(row, row)),
                 Rows::All => newest.iter().for_each(|&row| advance(row, row)),
                 Rows::Some(rows) => {
                     rows.iter().enumerate().for_each(|(i, &row)| advance(i, row as usize));
@@ -145,6 +152,54 @@ impl LatestTable {
         let table = table.read();
         let Some(&slot) = table.slots.get(&asset) else { return vec![None; points.len()] };
         points.iter().map(|p| table.columns.get(p.0 as usize)?.as_ref()?.get(slot)).collect()
+    }
+
+    /// Keeps the last changes of the points whose policies say so, and of no others.
+    pub(crate) fn watch_all(&self, policies: &Policies) {
+        let mut models: Vec<ModelId> = self.models.read().keys().copied().collect();
+        models.extend(policies.models.keys());
+        models.sort_unstable();
+        models.dedup();
+        for model in models {
+            let points = policies.of(model).map_or(&[][..], |policy| &policy.points);
+            let watched = points.iter().enumerate().filter(|(_, policy)| policy.last_changed);
+            let watched: Vec<PointId> = watched.map(|(i, _)| PointId(i as u32)).collect();
+            self.watch(model, &watched);
+        }
+    }
+
+    /// Keeps the last changes of exactly these points. Of one that was not kept before, a value counts as changed
+    /// at its own time until the next change.
+    fn watch(&self, model: ModelId, points: &[PointId]) {
+        let table = self.model(model);
+        let mut table = table.write();
+        points.clone_into(&mut table.watched);
+        for (i, column) in table.columns.iter_mut().enumerate() {
+            let Some(column) = column else { continue };
+            match points.binary_search(&PointId(i as u32)) {
+                Ok(_) => drop(column.changed.get_or_insert_with(|| column.times.clone())),
+                Err(_) => column.changed = None,
+            }
+        }
+    }
+
+    /// The values of `points` of `asset`, with the times since when they are what they are.
+    pub(crate) fn last_changed(
+        &self,
+        model: ModelId,
+        asset: AssetId,
+        points: &[PointId],
+    ) -> Vec<Option<Latest>> {
+        let changed = |table: &ModelTable, point: &PointId| {
+            let slot = *table.slots.get(&asset)?;
+            let column = table.columns.get(point.0 as usize)?.as_ref()?;
+            let time = *column.changed.as_ref()?.get(slot as usize)?;
+            column.get(slot).map(|latest| Latest { time: Timestamp(time), ..latest })
+        };
+        let table = self.models.read().get(&model).cloned();
+        let Some(table) = table else { return vec![None; points.len()] };
+        let table = table.read();
+        points.iter().map(|point| changed(&table, point)).collect()
     }
 
     /// Appends the newest samples of every asset of `model` to `rows`, whose columns stand for `points`.
@@ -210,14 +265,22 @@ impl LatestTable {
             for column in saved.columns {
                 let point = table.point(column.point, column.values.kind());
                 point.reserve(slots.len());
+                if let Some(changed) = &column.changed {
+                    let kept = point.changed.get_or_insert_default();
+                    kept.resize(slots.len(), ABSENT);
+                    match &column.rows {
+                        Rows::All => slots.iter().zip(changed).for_each(|(&s, &t)| kept[s as usize] = t),
+                        Rows::Some(rows) => {
+                            rows.iter()
+                                .zip(changed)
+                                .for_each(|(&r, &t)| kept[slots[r as usize] as usize] = t);
+                        }
+                    }
+                }
                 let mut put = |i: usize, row: u32| {
                     let quality = column.quality.as_ref().map(|q| q[i]);
-                    point.advance(
-                        slots[row as usize],
-                        Timestamp(column.times[i]),
-                        column.values.get(i),
-                        quality,
-                    );
+                    let time = Timestamp(column.times[i]);
+                    point.set(slots[row as usize], time, column.values.get(i), quality);
                 };
                 match &column.rows {
                     Rows::All => (0..column.times.len()).for_each(|i| put(i, i as u32)),
@@ -253,6 +316,7 @@ impl ModelTable {
 
     fn point(&mut self, point: PointId, kind: Kind) -> &mut PointTable {
         let i = point.0 as usize;
+        let watched = self.watched.binary_search(&point).is_ok();
         if self.columns.len() <= i {
             self.columns.resize_with(i + 1, || None);
         }
@@ -262,6 +326,7 @@ impl ModelTable {
             values: Vec::new(),
             texts: Vec::new(),
             quality: None,
+            changed: watched.then(Vec::new),
         })
     }
 
@@ -279,8 +344,9 @@ impl ModelTable {
                 rows.iter().map(|&s| q.get(s as usize).copied().unwrap_or_default()).collect::<Vec<_>>()
             });
             let times = rows.iter().map(|&s| column.times[s as usize]).collect();
+            let changed = column.changed.as_ref().map(|c| rows.iter().map(|&s| c[s as usize]).collect());
             let rows = if rows.len() == self.assets.len() { Rows::All } else { Rows::Some(rows) };
-            Some(file::LatestColumn { point: PointId(i as u32), rows, times, values, quality })
+            Some(file::LatestColumn { point: PointId(i as u32), rows, times, changed, values, quality })
         });
         file::ModelLatest { model, assets: self.assets.clone(), columns: columns.collect() }
     }
@@ -294,7 +360,25 @@ impl PointTable {
         self.values.reserve_exact(missing);
     }
 
+    /// Moves forward to a sample, unless it is older than what is there.
     fn advance(&mut self, slot: u32, time: Timestamp, value: ValueRef<'_>, quality: Option<Quality>) {
+        let before = self.times.get(slot as usize).copied().unwrap_or(ABSENT);
+        if time.0 < before {
+            return;
+        }
+        if self.changed.is_some() {
+            let same = before != ABSENT && same_value(self.value(slot as usize), value);
+            if let Some(changed) = self.changed.as_mut().filter(|_| !same) {
+                if changed.len() <= slot as usize {
+                    changed.resize(slot as usize + 1, ABSENT);
+                }
+                changed[slot as usize] = time.0;
+            }
+        }
+        self.set(slot, time, value, quality);
+    }
+
+    fn set(&mut self, slot: u32, time: Timestamp, value: ValueRef<'_>, quality: Option<Quality>) {
         let slot = slot as usize;
         if self.times.len() <= slot {
             self.times.resize(slot + 1, ABSENT);
@@ -302,9 +386,6 @@ impl PointTable {
             if self.kind == Kind::Text {
                 self.texts.resize(slot + 1, "".into());
             }
-        }
-        if time.0 < self.times[slot] {
-            return;
         }
         self.times[slot] = time.0;
         match value {
@@ -349,6 +430,14 @@ impl PointTable {
         let time = *self.times.get(slot).filter(|&&t| t != ABSENT)?;
         let quality = self.quality.as_ref().map(|q| q.get(slot).copied().unwrap_or_default());
         Some(Latest { time: Timestamp(time), value: self.value(slot).to_owned(), quality })
+    }
+}
+
+/// Whether two values are the same bit for bit, but for the sign of zero: −0.0 after 0.0 is no change to anybody.
+fn same_value(a: ValueRef<'_>, b: ValueRef<'_>) -> bool {
+    match (a, b) {
+        (ValueRef::Float(a), ValueRef::Float(b)) => a == b || a.to_bits() == b.to_bits(),
+        (a, b) => a == b,
     }
 }
 

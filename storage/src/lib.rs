@@ -40,6 +40,7 @@ pub use backup::{
 };
 pub use check::{CheckProgress, CheckReport, Finding, Severity, Watch, check};
 pub use error::{Error, ErrorKind, Result};
+pub use expiry::Horizon;
 pub use inspect::{Cell, InspectedTable, Inspection, inspect};
 pub use latest::filter::{Comparison, LatestCondition};
 pub use latest::{Latest, LatestColumn, LatestRows};

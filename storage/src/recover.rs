@@ -63,6 +63,7 @@ pub(crate) fn open(
     if let Some(seqno) = state.latest_checkpoint {
         shard.latest.restore(read_checkpoint(world, dir, seqno)?);
     }
+    shard.latest.watch_all(&settings.policies);
     let mut writer = Writer::new(Arc::clone(&shard), MemtableWriter::new(memtable), state.flushed.next());
     replay(world, dir, &logs.files, &mut writer, state.flushed)?;
     if writer.next() != next {
@@ -211,9 +212,7 @@ fn replay(world: &World, dir: &Path, files: &[LogFile], writer: &mut Writer, flu
             }
         }
         // One file held one memtable before the stop; keeping to that lets its flush give the file back.
-        if writer.memtable_bytes() > 0 {
-            writer.start_memtable();
-        }
+        writer.start_memtable_after_rows();
     }
     Ok(())
 }

@@ -118,7 +118,8 @@ impl ShardScan {
         points.sort_unstable();
         points.dedup();
         // Whether a row stays that a deletion took some points from can only be told from all of its points.
-        let tombstones = Tombstones::of(&version.tombstones, request.model, Seqno::ZERO, ANY_TIME);
+        let erasures = version.erasures();
+        let tombstones = Tombstones::of(&erasures, request.model, Seqno::ZERO, ANY_TIME);
         let points = (!(request.every_row && tombstones.name_points())).then_some(points);
         let few = assets.as_ref().is_some_and(|a| a.len() <= SINGLE_ASSETS_MAX);
         let source = |table: &TableView| {
@@ -126,13 +127,13 @@ impl ShardScan {
                 true => MemtableRows::Single(table.by_asset(points.as_deref())),
                 false => MemtableRows::Sorted(Box::new(table.sorted(points.as_deref())), 0),
             };
-            let tombstones = Tombstones::of(&version.tombstones, request.model, table.first(), ANY_TIME);
+            let tombstones = Tombstones::of(&erasures, request.model, table.first(), ANY_TIME);
             MemtableSource { rows, tombstones }
         };
         let memtables = memtables.iter().map(source).collect();
         let segments = version
             .overlapping(request.range)
-            .map(|s| SegmentCursor::new(Arc::clone(s), request.model, points.clone(), &version.tombstones))
+            .map(|s| SegmentCursor::new(Arc::clone(s), request.model, points.clone(), &erasures))
             .collect();
         let wanted = assets.map(|mut assets| {
             assets.sort_unstable_by(|a, b| b.cmp(a));

@@ -1,6 +1,8 @@
 //! Settings of a store: plain data, checked once at open.
 
-use wattline_model::ShardCount;
+use std::sync::Arc;
+
+use wattline_model::{Policies, ShardCount};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -38,6 +40,8 @@ pub struct Settings {
     pub merge_bytes_per_second: Option<u64>,
     /// Bytes of edits after which the manifest is written anew, unless its state alone is larger: keeps opening fast.
     pub manifest_edit_bytes: u64,
+    /// The storage policies that rule until [`Store::rule`](crate::Store::rule) says otherwise.
+    pub policies: Arc<Policies>,
     /// Who runs the shards.
     pub driver: Driver,
 }
@@ -55,6 +59,7 @@ impl Default for Settings {
             merge_fanout: 4,
             merge_bytes_per_second: None,
             manifest_edit_bytes: 256 << 10,
+            policies: Arc::default(),
             driver: Driver::Threads,
         }
     }

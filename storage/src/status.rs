@@ -37,6 +37,8 @@ pub struct ShardStatus {
     pub batches_written: u64,
     /// Syncs of the log since the store was opened.
     pub syncs: u64,
+    /// Rows written since the start that were older than their retention, so that nobody sees them.
+    pub expired_rows: u64,
     /// Flushes since the store was opened.
     pub flushes: u64,
     /// Merges of segments since the store was opened.

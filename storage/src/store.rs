@@ -12,14 +12,14 @@ use parking_lot::Mutex;
 use wattline_env::World;
 use wattline_format::manifest::{State, Tombstone};
 use wattline_model::{
-    AssetId, Batch, Deletion, Kind, ModelId, PointId, Seqno, ShardCount, ShardId, Timestamp,
+    AssetId, Batch, Deletion, Kind, ModelId, PointId, Policies, Seqno, ShardCount, ShardId,
 };
 
 use crate::backup::{self, BackupSummary, BackupWatch, Beside};
 use crate::check::{CheckProgress, CheckReport, Severity, Watch, check_segment};
 use crate::compact::{compact_once, pending_segments};
 use crate::error::{Error, ErrorKind, Result};
-use crate::expiry::Expiry;
+use crate::expiry::{Expiry, Horizon};
 use crate::flush::flush_oldest;
 use crate::latest::filter::LatestCondition;
 use crate::latest::{Latest, LatestRows};
@@ -210,12 +210,26 @@ impl Store {
         self.inner.shards.iter().flat_map(of_shard).collect()
     }
 
-    /// Says from when on rows of each model are kept; models that are not named are kept for ever. It replaces what
-    /// was said before, and is forgotten when the store closes. Only whole time partitions expire: nobody sees them
-    /// any more from now on, and their room is given back in the background.
-    pub fn expire(&self, keep_from: &[(ModelId, Timestamp)]) -> Result<()> {
+    /// From now on these storage policies rule what is written; what is stored stays as it is. They are forgotten when
+    /// the store closes: the next start is told them in its [`Settings`]. Blocking.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn rule(&self, policies: Arc<Policies>) -> Result<()> {
+        let completion = Completion::new();
         for shard in &self.inner.shards {
-            let expiry = Arc::new(Expiry::new(shard.partition_micros, keep_from));
+            shard.queue.rule(Arc::clone(&policies), completion.part())?;
+        }
+        self.inner.commit_inline()?;
+        completion.wait()
+    }
+
+    /// Says from when on samples are kept: rows of a model, and, where they go earlier, some of its points. What is not
+    /// named is kept for ever. It replaces what was said before, and is forgotten when the store closes. Only whole
+    /// time partitions expire: nobody sees them any more from now on, and their room is given back in the background.
+    pub fn expire(&self, horizons: &[Horizon]) -> Result<()> {
+        for shard in &self.inner.shards {
+            let expiry = Arc::new(Expiry::new(shard.partition_micros, horizons));
             shard.change_version(|version| version.with_expiry(expiry));
         }
         self.inner.maintain_inline()
@@ -292,6 +306,13 @@ impl Store {
     pub fn latest(&self, model: ModelId, asset: AssetId, points: &[PointId]) -> Vec<Option<Latest>> {
         let shard = self.inner.count.shard_of(asset);
         self.inner.shards[shard.0 as usize].latest.latest(model, asset, points)
+    }
+
+    /// The values that `points` of an asset have, with the times since when they have them, where a policy says
+    /// LAST_CHANGED. Late samples change nothing, as with latest values. Never leaves memory.
+    pub fn last_changed(&self, model: ModelId, asset: AssetId, points: &[PointId]) -> Vec<Option<Latest>> {
+        let shard = self.inner.count.shard_of(asset);
+        self.inner.shards[shard.0 as usize].latest.last_changed(model, asset, points)
     }
 
     /// The newest samples of all assets of a model: one column a point, with the kind the model gives it.

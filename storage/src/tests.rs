@@ -8,7 +8,7 @@ use wattline_model::{
     Value, ValueRef, Values,
 };
 
-use crate::{Comparison, ErrorKind, LatestCondition, ScanRequest, Settings, Store};
+use crate::{Comparison, ErrorKind, Horizon, LatestCondition, ScanRequest, Settings, Store};
 
 const MODEL: ModelId = ModelId(1);
 const DAY: i64 = 86_400_000_000;
@@ -26,6 +26,10 @@ fn batches(shards: ShardCount, rows: impl Iterator<Item = (u32, i64, f64)>) -> V
         builder.end_row(Timestamp(time));
     }
     builder.finish()
+}
+
+fn horizon(model: ModelId, keep_from: i64) -> Horizon {
+    Horizon { model, points: None, keep_from: Timestamp(keep_from) }
 }
 
 fn request() -> ScanRequest {
@@ -194,11 +198,11 @@ fn expired_partitions_are_not_served_and_their_files_go() {
     let files = store.snapshot().segments().len();
 
     let other = ModelId(MODEL.0 + 1);
-    store.expire(&[(other, Timestamp(10 * DAY))]).unwrap();
+    store.expire(&[horizon(other, 10 * DAY)]).unwrap();
     assert_eq!(scan(&store, &request()).len(), 501, "another model's retention");
 
     let keep_from = 2 * DAY + DAY / 2;
-    store.expire(&[(MODEL, Timestamp(keep_from))]).unwrap();
+    store.expire(&[horizon(MODEL, keep_from)]).unwrap();
     let kept = |found: BTreeMap<(u32, i64), _>| found.len() == 300 && found.keys().all(|k| k.1 >= 2 * DAY);
     assert!(kept(scan(&store, &request())), "whole days only: the third one is still inside");
     store.compact().unwrap();
@@ -223,7 +227,7 @@ fn expired_partitions_are_not_served_and_their_files_go() {
     }
     store.write_blocking(both.finish()).unwrap();
     store.flush().unwrap();
-    store.expire(&[(MODEL, Timestamp(30 * DAY))]).unwrap();
+    store.expire(&[horizon(MODEL, 30 * DAY)]).unwrap();
     store.compact().unwrap();
     assert_eq!(scan(&store, &request()).len(), 0);
     let left = store.snapshot().segments();

@@ -5,6 +5,7 @@
 //! holds it is dropped after a merge replaced it. Does not own: deciding on changes (`compact`), recording them
 //! (`manifest`).
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -158,6 +159,14 @@ impl Version {
     pub(crate) fn without_tombstones(&self, done: &[Seqno]) -> Version {
         let tombstones = self.tombstones.iter().filter(|t| !done.contains(&t.seqno)).cloned();
         Version { tombstones: tombstones.collect(), ..self.clone() }
+    }
+
+    /// All that is not to be seen of what segments and memtables hold: deletions, and points that have expired.
+    pub(crate) fn erasures(&self) -> Cow<'_, [Arc<Tombstone>]> {
+        match self.expiry.points() {
+            [] => Cow::Borrowed(&self.tombstones),
+            expired => Cow::Owned(self.tombstones.iter().chain(expired).cloned().collect()),
+        }
     }
 
     /// The version that keeps rows as `expiry` says.

@@ -12,6 +12,7 @@ mod backup;
 mod crash;
 mod faults;
 mod model;
+mod policies;
 mod simulation;
 mod support;
 mod upgrade;

@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use wattline_env::sim::{FaultPlan, NameOrder, SimChance, SimClock, SimDisk};
 use wattline_env::{Clock, Disk, World};
-use wattline_model::{Deletion, DeletionTarget, ModelId, ShardCount, TimeRange, Timestamp};
-use wattline_storage::{Driver, Error, ErrorKind, Settings, Store, check, restore};
+use wattline_model::{Deletion, DeletionTarget, ModelId, PointId, ShardCount, TimeRange, Timestamp};
+use wattline_storage::{Driver, Error, ErrorKind, Horizon, Settings, Store, check, restore};
 
 use crate::support::{
-    HOUR, MODELS, Oracle, Row, Rows, START, dir, for_seeds, model_of, read, small, some_deletion, write,
+    HOUR, MODELS, Oracle, POINTS, Row, Rows, START, dir, for_seeds, model_of, read, small, some_deletion,
+    write,
 };
 
 /// What a run went through: a simulation that meets nothing proves nothing.
@@ -43,7 +44,7 @@ struct Node {
     unanswered: Vec<Vec<Row>>,
     oracle: Oracle,
     /// Rows of each model before this time have passed their retention.
-    horizons: Vec<(ModelId, Timestamp)>,
+    horizons: Vec<Horizon>,
     met: Met,
 }
 
@@ -243,13 +244,14 @@ impl Node {
         self.reopen();
     }
 
-    /// Retention moves on for one model.
+    /// Retention moves on for one model, or for one of its points.
     fn expire(&mut self) {
         let model = ModelId(1 + self.below(u64::from(MODELS)) as u32);
         let keep_from = START - 4 * PARTITION + self.below(5 * PARTITION as u64) as i64;
-        match self.horizons.iter_mut().find(|h| h.0 == model) {
-            Some(horizon) => horizon.1 = horizon.1.max(Timestamp(keep_from)),
-            None => self.horizons.push((model, Timestamp(keep_from))),
+        let point = (self.below(3) == 0).then(|| vec![PointId(self.below(u64::from(POINTS)) as u32)]);
+        match self.horizons.iter_mut().find(|h| h.model == model && h.points == point) {
+            Some(horizon) => horizon.keep_from = horizon.keep_from.max(Timestamp(keep_from)),
+            None => self.horizons.push(Horizon { model, points: point, keep_from: Timestamp(keep_from) }),
         }
         self.met.expired += 1;
         self.apply_expiry();
@@ -303,11 +305,14 @@ impl Node {
 
     fn check(&mut self, found: &crate::support::History) {
         let horizons = &self.horizons;
-        self.oracle.forget(|&(asset, _, time)| {
+        self.oracle.forget(|&(asset, point, time)| {
             let partition_end = (time.div_euclid(PARTITION) + 1) * PARTITION;
-            horizons
-                .iter()
-                .any(|h| h.0 == model_of(asset) && partition_end <= h.1.0.div_euclid(PARTITION) * PARTITION)
+            let means = |h: &&Horizon| {
+                h.model == model_of(asset)
+                    && h.points.as_ref().is_none_or(|points| points.contains(&PointId(point)))
+            };
+            let is_over = |h: &Horizon| partition_end <= h.keep_from.0.div_euclid(PARTITION) * PARTITION;
+            horizons.iter().filter(means).any(is_over)
         });
         self.oracle.check(found).unwrap_or_else(|error| panic!("{error}"));
         if self.horizons.is_empty() {

@@ -16,7 +16,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType as Arrow, Int64Type, TimeUnit, TimestampMicrosecondType};
 use wattline_model::limits::BATCH_ROWS_MAX;
 use wattline_model::{
-    AssetId, Batch, Channel, Column, Model, Quality, Rows, ShardId, Source, Timestamp, Values,
+    AssetId, Batch, Channel, Column, Destination, Model, Quality, Rows, ShardId, Source, Timestamp, Values,
 };
 
 use super::assets::{Key, Resolved, resolve};
@@ -205,6 +205,7 @@ fn lay_out(frame: &Frame, columns: &[Read], model: &Model, shard: ShardId, picke
         model: model.id,
         channel: Channel::RealTime,
         source: Source::Client,
+        to: Destination::Everywhere,
         assets: picked.iter().map(|&i| frame.assets[i as usize]).collect(),
         times: picked.iter().map(|&i| frame.times[i as usize]).collect(),
         columns: Vec::new(),

@@ -1,4 +1,5 @@
-//! `<model>`: a row for each (asset, time) at which any point of the model has a sample.
+//! `<model>`: a row for each (asset, time) at which any point of the model has a sample; and
+//! `normalized.<model>`: the same of its minute values.
 //!
 //! Owns: turning a statement's projection, filters and limit into a [`ScanSpec`]. Does not own: reading filters
 //! (`prune`), running the scan (`scan`).
@@ -13,7 +14,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-use wattline_model::{AssetId, Model, PointId, TimeRange};
+use wattline_model::{AssetId, Model, ModelId, PointId, TimeRange};
 use wattline_registry::Registry;
 use wattline_storage::{ScanRequest, Snapshot, Store};
 
@@ -29,6 +30,8 @@ const ORDER_ASSETS_MAX: usize = 100_000;
 /// The table of one model.
 pub(crate) struct ModelTable {
     model: Arc<Model>,
+    /// What the store calls it: the model, or its minute table.
+    stored: ModelId,
     columns: Columns,
     registry: Registry,
     store: Store,
@@ -40,8 +43,13 @@ pub(crate) struct ModelTable {
 impl ModelTable {
     /// The table of `model`.
     pub(crate) fn new(model: Arc<Model>, registry: Registry, store: Store) -> ModelTable {
-        let columns = Columns::of_samples(&model);
-        ModelTable { model, columns, registry, store, in_key_order: OnceLock::new() }
+        ModelTable { stored: model.id, ..ModelTable::normalized(model, registry, store) }
+    }
+
+    /// The table of the minute values of `model`.
+    pub(crate) fn normalized(model: Arc<Model>, registry: Registry, store: Store) -> ModelTable {
+        let (stored, columns) = (model.id.by_minute(), Columns::of_samples(&model));
+        ModelTable { model, stored, columns, registry, store, in_key_order: OnceLock::new() }
     }
 
     /// The numbers of the assets that a filter lets through, ascending. An id that is no asset of this model has no
@@ -152,7 +160,7 @@ impl TableProvider for ModelTable {
         let kind = |point: usize| self.model.points[point].data_type.kind();
         let snapshot = snapshot_of(state, &self.store);
         let request = ScanRequest {
-            model: self.model.id,
+            model: self.stored,
             // A filter that refuses nulls names a point, and that point is among the columns, because such a filter
             // runs again above the scan. So rows without any asked point need not even be found.
             every_row: !present || points.is_empty(),

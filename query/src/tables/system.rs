@@ -35,6 +35,7 @@ const SHARD_COUNTS: &[Count<ShardStatus>] = &[
     ("samples_written", |s| s.samples_written),
     ("batches_written", |s| s.batches_written),
     ("syncs", |s| s.syncs),
+    ("expired_rows", |s| s.expired_rows),
     ("flushes", |s| s.flushes),
     ("compactions", |s| s.compactions),
     ("flushed_bytes", |s| s.flushed_bytes),

@@ -1,5 +1,5 @@
-//! `wattline org`, `model`, `product`, `device`, `delete`: the registry and deletions from the command line, through a
-//! running server.
+//! `wattline org`, `model`, `product`, `device`, `policy`, `audit`, `delete`: the registry and deletions from the command
+//! line, through a running server.
 //!
 //! Owns: flags, requests, tables. Does not own: any rule; the server has them, for everybody.
 
@@ -9,6 +9,7 @@ pub mod device;
 pub mod model;
 pub mod org;
 pub mod output;
+pub mod policy;
 pub mod product;
 
 use std::io::Read as _;

@@ -288,6 +288,15 @@ pub const KEYS: &[Key] = &[
               not the server.",
     },
     Key {
+        name: "storage.without_policy",
+        env: "WATTLINE_WITHOUT_POLICY",
+        flag: None,
+        kind: Kind::Choice(&["history", "latest"]),
+        default: "history",
+        doc: "What is kept of models that belong to no storage policy group: history = every sample, for ever;\n\
+              latest = latest values only, as EnOS does.",
+    },
+    Key {
         name: "storage.merge_rate_max",
         env: "WATTLINE_MERGE_RATE_MAX",
         flag: None,

@@ -248,6 +248,8 @@ pub struct Settings {
     pub ingest: IngestSettings,
     /// SQL.
     pub sql: SqlSettings,
+    /// Whether models that belong to no storage policy group keep latest values only.
+    pub others_latest_only: bool,
     /// Bytes a second that compaction writes at most, per shard.
     pub merge_bytes_per_second: Option<u64>,
     /// The folder backups go to.
@@ -309,6 +311,7 @@ impl Settings {
                 timeout: get.duration("sql.timeout"),
                 rows_max: Some(get.count("sql.rows_max")).filter(|&rows| rows > 0),
             },
+            others_latest_only: get.text("storage.without_policy") == "latest",
             merge_bytes_per_second: Some(get.bytes("storage.merge_rate_max")).filter(|&rate| rate > 0),
             backup_dir: Some(get.text("backup.dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
         })

@@ -136,10 +136,13 @@ fn process(text: &mut Text, process: Process) {
 
 fn store(text: &mut Text, shards: &[ShardStatus]) {
     type Read = fn(&ShardStatus) -> u64;
-    let all: [(&str, &str, &str, Read); 23] = [
+    let all: [(&str, &str, &str, Read); 24] = [
         ("samples_written_total", "counter", "Samples written since the start.", |s| s.samples_written),
         ("batches_written_total", "counter", "Batches written since the start.", |s| s.batches_written),
         ("log_syncs_total", "counter", "Syncs of the log since the start.", |s| s.syncs),
+        ("expired_rows_total", "counter", "Rows written that were older than their retention.", |s| {
+            s.expired_rows
+        }),
         ("flushes_total", "counter", "Memtables flushed since the start.", |s| s.flushes),
         ("compactions_total", "counter", "Merges of segments since the start.", |s| s.compactions),
         ("flushed_bytes_total", "counter", "Bytes of segments that flushes wrote since the start.", |s| {

@@ -4,7 +4,7 @@
 //! what exists (`registry`), decoding of samples (`ingest`), SQL (`query`), durability (`storage`).
 //!
 //! Reading order: [`connection`] → this file (routes, frame) → [`samples`], [`sql`] (with [`encode`]), [`latest`],
-//! [`registry`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
+//! [`registry`], [`policies`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
 //!
 //! One request: *accept → TLS → head → count → token → handler → answer*. A panic in a handler is answered 500 and ends
 //! there.
@@ -18,6 +18,7 @@ pub mod health;
 pub mod latest;
 pub mod metrics;
 pub mod operations;
+pub mod policies;
 pub mod process;
 pub mod registry;
 pub mod samples;
@@ -48,6 +49,7 @@ use self::error::{ApiError, ApiKind};
 use self::metrics::HttpMetrics;
 use crate::config::HttpSettings;
 use crate::operations::Operations;
+use crate::policies::Ruling;
 use crate::serve::Listening;
 
 /// The path that needs no token: whoever watches the process must not need to know secrets.
@@ -67,6 +69,8 @@ pub struct App {
     pub queries: Handle,
     /// Checks and backups.
     pub operations: Arc<Operations>,
+    /// Keeps the store to the storage policies.
+    pub ruling: Ruling,
     /// Told when a deletion job begins to run.
     pub deletion_runs: Notify,
     /// The folder backups go to, where one is set.
@@ -132,6 +136,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/devices/{product}/{device}", get(registry::show_device))
         .route("/assets/{asset}", get(registry::show_asset))
         .route("/assets/{asset}/latest", get(latest::read))
+        .route("/policies", get(policies::list))
+        .route("/policies/{group}", get(policies::show).put(policies::save).delete(policies::delete))
+        .route("/audit", get(policies::audit))
         .route("/deletions", get(deletions::list).post(deletions::submit))
         .route("/deletions/{id}", get(deletions::show))
         .route("/deletions/{id}/resubmit", post(deletions::resubmit))

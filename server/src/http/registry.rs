@@ -261,7 +261,7 @@ fn flag(params: &HashMap<String, String>, name: &str) -> Result<bool, ApiError> 
     }
 }
 
-fn number(
+pub(super) fn number(
     params: &HashMap<String, String>,
     name: &str,
     default: usize,

@@ -15,8 +15,8 @@ use crate::varint::{Input, put_varint};
 
 /// The first bytes of a checkpoint file.
 pub const MAGIC: &[u8; 8] = b"WATTLAT\0";
-/// The format version written, and the only one read.
-pub const VERSION: u32 = 1;
+/// The format version written. All up to it are read.
+pub const VERSION: u32 = 2;
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 40;
 
@@ -49,6 +49,8 @@ pub struct LatestColumn {
     pub rows: Rows,
     /// When each value was measured, microseconds.
     pub times: Vec<i64>,
+    /// Where that is kept: when each value began to be what it is, microseconds.
+    pub changed: Option<Vec<i64>>,
     /// The values.
     pub values: Values,
     /// The qualities, where any was reported.
@@ -87,20 +89,20 @@ pub fn encode(shard: ShardId, seqno: Seqno, models: &[ModelLatest]) -> Vec<u8> {
 /// Where anything in it does not check out: a checkpoint is written whole before it is named, so there is no torn one.
 pub fn decode(file: &str, bytes: &[u8]) -> Result<(ShardId, Seqno, Vec<ModelLatest>), Error> {
     let mut input = Input::new(file, 0, bytes);
-    frame::head(&mut input, MAGIC, VERSION)?;
+    let version = frame::head(&mut input, MAGIC, VERSION)?;
     let shard = ShardId(input.u32()?);
     let seqno = Seqno(input.u64()?);
     let count = input.u64()?;
     frame::expect_checksum(&mut input, bytes.get(..HEADER_BYTES - 8).unwrap_or_default())?;
     let mut models = Vec::new();
     for _ in 0..count {
-        models.push(packed_model(&mut input)?);
+        models.push(packed_model(&mut input, version)?);
     }
     input.end()?;
     Ok((shard, seqno, models))
 }
 
-fn packed_model(input: &mut Input<'_>) -> Result<ModelLatest, Error> {
+fn packed_model(input: &mut Input<'_>, version: u32) -> Result<ModelLatest, Error> {
     let plain_len = input.u64()?;
     let packed_len = input.u64()?;
     let expected = input.u64()?;
@@ -125,7 +127,7 @@ fn packed_model(input: &mut Input<'_>) -> Result<ModelLatest, Error> {
         Err(e) => return Err(input.damaged("a zstd frame", e)),
     }
     // Offsets inside a packed model cannot be told in the file: they count from its frame.
-    model(&mut Input::new(input.file(), offset, &plain))
+    model(&mut Input::new(input.file(), offset, &plain), version)
 }
 
 fn put_model(out: &mut Vec<u8>, model: &ModelLatest) {
@@ -140,14 +142,20 @@ fn put_model(out: &mut Vec<u8>, model: &ModelLatest) {
             Rows::Some(list) => list.len(),
         };
         let quality = column.quality.as_ref().map_or(len, Vec::len);
-        assert!(rows == len && column.times.len() == len && quality == len, "lengths of {}", column.point);
+        let changed = column.changed.as_ref().map_or(len, Vec::len);
+        let times = column.times.len();
+        assert!([rows, times, quality, changed] == [len; 4], "lengths of {}", column.point);
         put_varint(out, u64::from(column.point.0));
         columns::put_column(out, &column.rows, &column.values, column.quality.as_deref());
         columns::put_times(out, &column.times);
+        out.push(u8::from(column.changed.is_some()));
+        if let Some(changed) = &column.changed {
+            columns::put_times(out, changed);
+        }
     }
 }
 
-fn model(input: &mut Input<'_>) -> Result<ModelLatest, Error> {
+fn model(input: &mut Input<'_>, version: u32) -> Result<ModelLatest, Error> {
     let model = ModelId(input.varint_u32()?);
     let count = input.count("assets", ASSETS_MAX)?;
     let assets = columns::assets(input, count)?;
@@ -157,7 +165,15 @@ fn model(input: &mut Input<'_>) -> Result<ModelLatest, Error> {
         let point = PointId(input.varint_u32()?);
         let (rows, values, quality) = columns::column(input, assets.len())?;
         let times = columns::times(input, values.len())?;
-        list.push(LatestColumn { point, rows, times, values, quality });
+        let changed = match version {
+            1 => None,
+            _ => match input.u8()? {
+                0 => None,
+                1 => Some(columns::times(input, values.len())?),
+                flag => return Err(input.unknown("flag of change times", flag)),
+            },
+        };
+        list.push(LatestColumn { point, rows, times, changed, values, quality });
     }
     input.end()?;
     Ok(ModelLatest { model, assets, columns: list })

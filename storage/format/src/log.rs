@@ -5,7 +5,8 @@
 
 use wattline_model::limits::{BATCH_ROWS_MAX, MODEL_POINTS_MAX};
 use wattline_model::{
-    Batch, Channel, Column, Deletion, ModelId, PointId, Rows, Seqno, ShardId, Source, Timestamp, Values,
+    Batch, Channel, Column, Deletion, Destination, ModelId, PointId, Rows, Seqno, ShardId, Source, Timestamp,
+    Values,
 };
 
 use crate::columns;
@@ -17,7 +18,7 @@ use crate::varint::{Input, put_varint, put_zigzag};
 /// The first bytes of a log file.
 pub const MAGIC: &[u8; 8] = b"WATTLOG\0";
 /// The format version written. All up to it are read.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 40;
 
@@ -26,9 +27,18 @@ const BODY_HEAD_BYTES: usize = 16;
 
 const TAG_OFFLINE: u8 = 0b0001;
 const TAG_SOURCE_SHIFT: u8 = 1;
-const TAG_KNOWN: u8 = 0b0111;
+const TAG_SOURCE: u8 = 0b0110;
 /// The tag of a record that holds a deletion (from version 2 on).
 const TAG_DELETION: u8 = 0b1000;
+/// Bits of batches for one of the two tables alone (from version 3 on).
+const TAG_LATEST: u8 = 0b0001_0000;
+const TAG_HISTORY: u8 = 0b0010_0000;
+
+/// The bits of a batch's tag that a file of `version` may have.
+const fn tag_known(version: u32) -> u8 {
+    let first = TAG_OFFLINE | TAG_SOURCE;
+    if version < 3 { first } else { first | TAG_LATEST | TAG_HISTORY }
+}
 
 /// What a record holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,21 +102,27 @@ pub fn encode_deletion(out: &mut Vec<u8>, seqno: Seqno, group: Seqno, deletion: 
 
 fn put_batch(out: &mut Vec<u8>, batch: &Batch) {
     let offline = if batch.channel == Channel::Offline { TAG_OFFLINE } else { 0 };
+    let tag = offline
+        | match batch.to {
+            Destination::Everywhere => 0,
+            Destination::Latest => TAG_LATEST,
+            Destination::History => TAG_HISTORY,
+        };
     match batch.source {
-        Source::Client => out.push(offline),
+        Source::Client => out.push(tag),
         Source::Kafka { topic, partition, offset } => {
-            out.push(offline | 1 << TAG_SOURCE_SHIFT);
+            out.push(tag | 1 << TAG_SOURCE_SHIFT);
             put_varint(out, u64::from(topic));
             put_varint(out, u64::from(partition));
             put_zigzag(out, offset);
         }
         Source::Edge { edge, sequence } => {
-            out.push(offline | 2 << TAG_SOURCE_SHIFT);
+            out.push(tag | 2 << TAG_SOURCE_SHIFT);
             put_varint(out, u64::from(edge));
             put_varint(out, sequence);
         }
         Source::Job { job, position } => {
-            out.push(offline | 3 << TAG_SOURCE_SHIFT);
+            out.push(tag | 3 << TAG_SOURCE_SHIFT);
             put_varint(out, u64::from(job));
             put_varint(out, position);
         }
@@ -145,15 +161,20 @@ fn change(input: &mut Input<'_>, shard: ShardId, version: u32) -> Result<Change,
         input.end()?;
         return Ok(Change::Deletion(deletion));
     }
-    batch(input, tag, shard).map(Change::Batch)
+    batch(input, tag, shard, version).map(Change::Batch)
 }
 
-fn batch(input: &mut Input<'_>, tag: u8, shard: ShardId) -> Result<Batch, Error> {
-    if tag & !TAG_KNOWN != 0 {
-        return Err(input.unknown("batch tag", format!("{tag:#04x}")));
-    }
+fn batch(input: &mut Input<'_>, tag: u8, shard: ShardId, version: u32) -> Result<Batch, Error> {
+    let to = match tag & (TAG_LATEST | TAG_HISTORY) {
+        _ if tag & !tag_known(version) != 0 => None,
+        0 => Some(Destination::Everywhere),
+        TAG_LATEST => Some(Destination::Latest),
+        TAG_HISTORY => Some(Destination::History),
+        _ => None,
+    };
+    let Some(to) = to else { return Err(input.unknown("batch tag", format!("{tag:#04x}"))) };
     let channel = if tag & TAG_OFFLINE == 0 { Channel::RealTime } else { Channel::Offline };
-    let source = match tag >> TAG_SOURCE_SHIFT {
+    let source = match (tag & TAG_SOURCE) >> TAG_SOURCE_SHIFT {
         0 => Source::Client,
         1 => Source::Kafka {
             topic: input.varint_u32()?,
@@ -175,7 +196,7 @@ fn batch(input: &mut Input<'_>, tag: u8, shard: ShardId) -> Result<Batch, Error>
         list.push(Column { point, rows, values, quality });
     }
     input.end()?;
-    let batch = Batch { shard, model, channel, source, assets, times, columns: list };
+    let batch = Batch { shard, model, channel, source, to, assets, times, columns: list };
     batch.check().map_err(|e| input.damaged("a well-formed batch", e))?;
     Ok(batch)
 }

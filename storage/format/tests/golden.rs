@@ -14,8 +14,8 @@ use wattline_format::log::Change;
 use wattline_format::segment::{Depth, Reader, Writer};
 use wattline_format::{latest, log, manifest, segment};
 use wattline_model::{
-    AssetId, Batch, Channel, Column, Deletion, DeletionTarget, ModelId, PointId, Quality, Rows, Seqno,
-    ShardId, Source, TimeRange, Timestamp, Values,
+    AssetId, Batch, Channel, Column, Deletion, DeletionTarget, Destination, ModelId, PointId, Quality, Rows,
+    Seqno, ShardId, Source, TimeRange, Timestamp, Values,
 };
 
 /// Whether the libraries inside promise the same bytes in every version.
@@ -78,6 +78,7 @@ fn batches() -> Vec<Batch> {
         model: ModelId(7),
         channel: Channel::RealTime,
         source: Source::Client,
+        to: Destination::Everywhere,
         assets: vec![AssetId(300)],
         times: vec![Timestamp(1_700_000_000_123_000)],
         columns: vec![
@@ -117,8 +118,10 @@ fn batches() -> Vec<Batch> {
         columns: vec![column(0, Rows::All, Values::Text(["", "b"].into_iter().collect()), None)],
         ..one
     };
-    let job = Batch { source: Source::Job { job: 1, position: 77 }, ..edge.clone() };
-    vec![one, many, edge, job]
+    let job =
+        Batch { source: Source::Job { job: 1, position: 77 }, to: Destination::History, ..edge.clone() };
+    let latest = Batch { to: Destination::Latest, ..one.clone() };
+    vec![one, many, edge, job, latest]
 }
 
 fn deletion() -> Deletion {
@@ -139,11 +142,12 @@ fn log() {
         let seqno = 41 + i as u64;
         log::encode_record(&mut file, Seqno(seqno), Seqno(seqno.min(42)), batch);
     }
-    log::encode_deletion(&mut file, Seqno(45), Seqno(42), &deletion());
+    log::encode_deletion(&mut file, Seqno(46), Seqno(42), &deletion());
     let latest = Deletion { target: DeletionTarget::Latest, points: None, assets: None, ..deletion() };
-    log::encode_deletion(&mut file, Seqno(46), Seqno(46), &latest);
+    log::encode_deletion(&mut file, Seqno(47), Seqno(47), &latest);
     check("log", log::VERSION, "batches", &file, Bytewise::Yes, describe_log);
     check_kept("log", 1, "batches", describe_log);
+    check_kept("log", 2, "batches", describe_log);
 }
 
 fn describe_log(bytes: &[u8]) -> String {
@@ -160,7 +164,9 @@ fn describe_log(bytes: &[u8]) -> String {
     loop {
         match reader.next().unwrap() {
             log::Step::Record { seqno, change: Change::Batch(batch), end } => {
-                writeln!(text, "{:#?}", Record { seqno, batch, end }).unwrap();
+                let record = format!("{:#?}", Record { seqno, batch, end });
+                // Versions 1 and 2 had no word for it.
+                writeln!(text, "{}", record.replace("        to: Everywhere,\n", "")).unwrap();
             }
             log::Step::Record { seqno, change: Change::Deletion(deletion), end } => {
                 writeln!(text, "{seqno} to {end}: {deletion:#?}").unwrap();
@@ -232,6 +238,7 @@ fn latest() {
         point: PointId(0),
         rows: Rows::Some(vec![0, 2]),
         times: vec![1, 1_700_000_000_000_000],
+        changed: Some(vec![0, 1_600_000_000_000_000]),
         values: Values::Float(vec![f64::NEG_INFINITY, 20.5]),
         quality: quality(&[0, 4]),
     };
@@ -239,15 +246,20 @@ fn latest() {
         point: PointId(3),
         rows: Rows::All,
         times: vec![9; 3],
+        changed: None,
         values: Values::Text(["on", "off", ""].into_iter().collect()),
         quality: None,
     };
     let assets = vec![AssetId(10), AssetId(20), AssetId(70_000)];
     let models = [latest::ModelLatest { model: ModelId(7), assets, columns: vec![floats, texts] }];
     let file = latest::encode(ShardId(3), Seqno(45), &models);
-    check("latest", latest::VERSION, "table", &file, Bytewise::Packed, |bytes| {
-        format!("{:#?}\n", latest::decode("golden", bytes).unwrap())
-    });
+    let describe = |bytes: &[u8]| {
+        let text = format!("{:#?}\n", latest::decode("golden", bytes).unwrap());
+        // Version 1 had no word for it.
+        text.replace("                    changed: None,\n", "")
+    };
+    check("latest", latest::VERSION, "table", &file, Bytewise::Packed, describe);
+    check_kept("latest", 1, "table", describe);
 }
 
 /// Runs that bring out every encoding: long and short, even and uneven times, sparse columns, odd values.

@@ -51,10 +51,11 @@ pub(crate) fn compact_once(shard: &Arc<Shard>) -> Result<bool> {
 
 fn candidates(version: &Version) -> Vec<Candidate> {
     // Asked after every write: segments are looked into only where something may be gone.
+    let erasures = version.erasures();
     let untouched = version.tombstones.is_empty() && version.expiry.is_empty();
     let open = version.segments.iter().map(|s| {
         let expired = |model| version.expiry.is_over(model, s.meta.partition);
-        let gone = if untouched { Share::None } else { share_of(s, &version.tombstones, expired) };
+        let gone = if untouched { Share::None } else { share_of(s, &erasures, expired) };
         (&s.meta, gone, s.damage().is_some())
     });
     let fenced = version.fenced.iter().map(|f| (&f.meta, Share::None, true));
@@ -89,9 +90,10 @@ fn write_merged(
     models.sort_unstable();
     models.dedup();
     models.retain(|&model| !version.expiry.is_over(model, partition));
+    let erasures = version.erasures();
     let mut pace = Pace::new(shard);
     for model in models {
-        let cursor = |s: &Arc<Segment>| SegmentCursor::new(Arc::clone(s), model, None, &version.tombstones);
+        let cursor = |s: &Arc<Segment>| SegmentCursor::new(Arc::clone(s), model, None, &erasures);
         let mut cursors: Vec<SegmentCursor> = inputs.iter().map(cursor).collect();
         let points = cursors.iter().map(SegmentCursor::points_max).max().unwrap_or(0);
         while let Some(asset) = cursors.iter().filter_map(SegmentCursor::peek).min() {
@@ -136,7 +138,7 @@ fn forget_tombstones(shard: &Arc<Shard>, view: &View) -> Result<bool> {
 fn is_reflected(tombstone: &Arc<Tombstone>, view: &View) -> bool {
     pending_segments(tombstone, &view.version) == 0
         && view.version.fenced.iter().all(|f| f.meta.last_seqno >= tombstone.seqno)
-        && view.memtables.iter().all(|m| m.rows() == 0 || m.seqnos().0 > tombstone.seqno)
+        && view.memtables.iter().all(|m| m.is_empty() || m.seqnos().0 > tombstone.seqno)
 }
 
 /// How many segments hold samples that `tombstone` means.

@@ -36,6 +36,8 @@ pub(crate) struct Memtable {
     tables: RwLock<HashMap<ModelId, Arc<Table>>>,
     bytes: AtomicUsize,
     rows: AtomicUsize,
+    /// Memory of batches that went to the latest-value table alone.
+    passed: AtomicUsize,
     first: AtomicU64,
     last: AtomicU64,
 }
@@ -47,6 +49,17 @@ impl Memtable {
 
     pub(crate) fn rows(&self) -> usize {
         self.rows.load(Ordering::Relaxed)
+    }
+
+    /// Whether no batch was noted: nothing to flush, and nothing in the log that a flush would give back.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.load(Ordering::Relaxed) == 0
+    }
+
+    /// Memory of batches that are in the log because of this memtable and not in it: they went to the latest-value
+    /// table alone.
+    pub(crate) fn passed_bytes(&self) -> usize {
+        self.passed.load(Ordering::Relaxed)
     }
 
     /// The first and last batch in it; both zero while it is empty.

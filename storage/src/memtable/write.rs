@@ -55,13 +55,16 @@ impl MemtableWriter {
         let grown = writer.insert(batch);
         memtable.bytes.fetch_add(grown, Ordering::Relaxed);
         memtable.rows.fetch_add(batch.rows(), Ordering::Relaxed);
-        if memtable.first.load(Ordering::Relaxed) == 0 {
-            memtable.first.store(seqno.0, Ordering::Relaxed);
-        }
-        memtable.last.store(seqno.0, Ordering::Relaxed);
+        memtable.note(seqno);
         if !self.unpublished.contains(&batch.model) {
             self.unpublished.push(batch.model);
         }
+    }
+
+    /// Notes a batch that has no rows for history: the flush of this memtable gives its room in the log back.
+    pub(crate) fn pass(&mut self, seqno: Seqno, batch: &Batch) {
+        self.memtable.passed.fetch_add(batch.bytes(), Ordering::Relaxed);
+        self.memtable.note(seqno);
     }
 
     /// Shows readers every row inserted so far.
@@ -71,6 +74,15 @@ impl MemtableWriter {
                 writer.table.published.store(writer.assets.len() as u32, Ordering::Release);
             }
         }
+    }
+}
+
+impl Memtable {
+    fn note(&self, seqno: Seqno) {
+        if self.first.load(Ordering::Relaxed) == 0 {
+            self.first.store(seqno.0, Ordering::Relaxed);
+        }
+        self.last.store(seqno.0, Ordering::Relaxed);
     }
 }
 

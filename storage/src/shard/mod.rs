@@ -3,6 +3,7 @@
 //! Owns: the current view (memtables and version) and changing it, counters, the signal for maintenance. Does not
 //! own: the steps of a write (`writer`), deciding what to flush or merge.
 
+mod admit;
 pub(crate) mod completion;
 pub(crate) mod queue;
 pub(crate) mod writer;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 use wattline_env::World;
-use wattline_model::{Seqno, ShardId};
+use wattline_model::{Batch, ModelId, Seqno, ShardId};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::latest::LatestTable;
@@ -132,6 +133,25 @@ impl Shard {
         self.change_view(|view| View { memtables: view.memtables.clone(), version: change(&view.version) });
     }
 
+    /// Counts rows that nobody will see, as they are older than their retention.
+    fn count_expired(&self, batch: &Batch) {
+        let view = self.view.load();
+        let expiry = &view.version.expiry;
+        if !expiry.is_empty() {
+            let rows = expiry.count_over(batch.model, &batch.times) as u64;
+            self.counters.expired.fetch_add(rows, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a memtable or a segment has rows of `model`. A segment that is fenced off may.
+    pub(crate) fn knows(&self, model: ModelId) -> bool {
+        let view = self.view();
+        let version = &view.version;
+        !version.fenced.is_empty()
+            || view.memtables.iter().any(|m| m.views().iter().any(|table| table.model() == model))
+            || version.segments.iter().any(|s| s.reader.models().any(|m| m == model))
+    }
+
     /// The memtable to flush next.
     pub(crate) fn oldest_frozen(&self) -> Option<Arc<Memtable>> {
         let view = self.view.load();
@@ -226,6 +246,7 @@ impl Shard {
             samples_written: counters.samples.load(Ordering::Relaxed),
             batches_written: counters.batches.load(Ordering::Relaxed),
             syncs: counters.syncs.load(Ordering::Relaxed),
+            expired_rows: counters.expired.load(Ordering::Relaxed),
             flushes: counters.flushes.load(Ordering::Relaxed),
             compactions: counters.compactions.load(Ordering::Relaxed),
             flushed_bytes: counters.flushed_bytes.load(Ordering::Relaxed),
@@ -250,6 +271,7 @@ pub(crate) struct Counters {
     samples: AtomicU64,
     batches: AtomicU64,
     syncs: AtomicU64,
+    expired: AtomicU64,
     pub(crate) flushes: AtomicU64,
     pub(crate) compactions: AtomicU64,
     pub(crate) flushed_bytes: AtomicU64,

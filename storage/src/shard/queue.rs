@@ -3,10 +3,11 @@
 //! Owns: the limit, and waking both sides. Does not own: what the writer does with a message.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use event_listener::{Event, EventListener};
 use parking_lot::{Condvar, Mutex};
-use wattline_model::{Batch, Deletion};
+use wattline_model::{Batch, Deletion, Policies};
 
 use super::completion::Part;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,6 +18,8 @@ pub(crate) enum Message {
     Write(Batch, Part),
     /// Commit a deletion.
     Delete(Deletion, Part),
+    /// From now on these storage policies rule.
+    Rule(Arc<Policies>, Part),
     /// Freeze the memtable, so that all that was written before gets flushed.
     Freeze(Part),
 }
@@ -69,6 +72,11 @@ impl Queue {
     /// Asks the writer to commit a deletion.
     pub(crate) fn delete(&self, deletion: Deletion, part: Part) -> Result<()> {
         self.put(Message::Delete(deletion, part))
+    }
+
+    /// Tells the writer which storage policies rule from now on.
+    pub(crate) fn rule(&self, policies: Arc<Policies>, part: Part) -> Result<()> {
+        self.put(Message::Rule(policies, part))
     }
 
     fn put(&self, message: Message) -> Result<()> {
@@ -132,23 +140,24 @@ impl Queue {
     }
 }
 
-/// Messages up to `group_bytes`, at least one; a freeze or a deletion is a group of its own.
+/// Messages up to `group_bytes`, at least one; whatever is no write is a group of its own.
 fn take_group(state: &mut State, group_bytes: usize) -> Vec<Message> {
     let mut group = Vec::new();
     let mut bytes = 0;
     while let Some(message) = state.messages.front() {
         match message {
-            Message::Freeze(_) | Message::Delete(..) if !group.is_empty() => break,
-            Message::Freeze(_) | Message::Delete(..) => {
-                group.extend(state.messages.pop_front());
-                break;
-            }
             Message::Write(batch, _) => {
                 bytes += batch.bytes();
                 if bytes > group_bytes && !group.is_empty() {
                     break;
                 }
                 group.extend(state.messages.pop_front());
+            }
+            _ => {
+                if group.is_empty() {
+                    group.extend(state.messages.pop_front());
+                }
+                break;
             }
         }
     }

@@ -1,6 +1,7 @@
-//! The one writer of a shard: `sequence → log → apply → publish`.
+//! The one writer of a shard: `admit → sequence → log → apply → publish`.
 //!
-//! Owns: the order of a shard's batches and the active memtable. Does not own: flushing (`flush`), the queue's limit.
+//! Owns: the order of a shard's batches and the active memtable. Does not own: what storage policies make of a batch
+//! (`admit`), flushing (`flush`), the queue's limit.
 //!
 //! Each step takes what the one before returned, so nothing can be inserted that is not in the log.
 
@@ -8,8 +9,9 @@ use std::sync::Arc;
 
 use wattline_format::log::{encode_deletion, encode_record};
 use wattline_format::manifest::Tombstone;
-use wattline_model::{Batch, Deletion, DeletionTarget, Seqno};
+use wattline_model::{Batch, Deletion, DeletionTarget, Destination, Seqno};
 
+use super::admit::Admission;
 use super::completion::Part;
 use super::queue::Message;
 use super::{Shard, View};
@@ -21,6 +23,7 @@ use crate::tombstone::TOMBSTONES_MAX;
 pub(crate) struct Writer {
     shard: Arc<Shard>,
     memtable: MemtableWriter,
+    admission: Admission,
     /// The number the next batch gets.
     next: Seqno,
     /// Records of the group in work; kept for its capacity.
@@ -44,9 +47,15 @@ struct Applied {
 /// Capacity of the record buffer that is kept between groups.
 const RECORDS_KEPT: usize = 8 << 20;
 
+/// Batches for the latest-value table alone are flushed when they take this many times a memtable: they cost room in
+/// the log and time at the next start, but no memory.
+const PASSED_SIZES: usize = 4;
+
 impl Writer {
     pub(crate) fn new(shard: Arc<Shard>, memtable: MemtableWriter, next: Seqno) -> Writer {
-        Writer { shard, memtable, next, records: Vec::new() }
+        let mut admission = Admission::default();
+        admission.rule(Arc::clone(&shard.settings.policies));
+        Writer { shard, memtable, admission, next, records: Vec::new() }
     }
 
     /// Serves the queue until it is shut and empty.
@@ -73,8 +82,13 @@ impl Writer {
                     parts.push(part);
                 }
                 Message::Freeze(part) => part.answer(self.freeze()),
+                Message::Rule(policies, part) => {
+                    self.shard.latest.watch_all(&policies);
+                    self.admission.rule(policies);
+                    part.answer(Ok(()));
+                }
                 Message::Delete(deletion, part) => {
-                    let result = self.delete(deletion);
+                    let result = self.delete_all(deletion);
                     if let Err(error) = &result {
                         self.shard.refuse(error);
                     }
@@ -91,13 +105,14 @@ impl Writer {
             None => self.make_room().and_then(|()| self.commit(batches)),
         };
         if let Err(error) = &result {
+            self.admission.forget();
             self.shard.refuse(error);
         }
         for part in parts {
             part.answer(result.clone());
         }
         self.shard.queue.release(bytes);
-        if result.is_ok() && self.memtable.memtable().bytes() >= self.shard.settings.memtable_bytes {
+        if result.is_ok() && self.is_full() {
             // A memtable that could not be frozen is tried again after the next group.
             if let Err(error) = self.freeze() {
                 self.shard.refuse(&error);
@@ -109,11 +124,22 @@ impl Writer {
     /// flushes from working must not cost memory without end.
     fn make_room(&mut self) -> Result<()> {
         let far = self.shard.settings.memtable_bytes.saturating_mul(2);
-        if self.memtable_bytes() >= far { self.freeze() } else { Ok(()) }
+        if self.memtable.memtable().bytes() >= far { self.freeze() } else { Ok(()) }
+    }
+
+    /// Whether it is time to flush: for the memory of the memtable, or for the log that it keeps from being given back.
+    fn is_full(&self) -> bool {
+        let memtable = self.memtable.memtable();
+        let size = self.shard.settings.memtable_bytes;
+        memtable.bytes() >= size || memtable.passed_bytes() / PASSED_SIZES >= size
     }
 
     fn commit(&mut self, batches: Vec<Batch>) -> Result<()> {
-        let sequenced = self.sequence(batches);
+        let admitted = self.admission.admit(&self.shard, batches);
+        if admitted.is_empty() {
+            return Ok(());
+        }
+        let sequenced = self.sequence(admitted);
         let logged = self.log(sequenced)?;
         let applied = self.apply(logged);
         self.publish(applied);
@@ -141,8 +167,16 @@ impl Writer {
     fn apply(&mut self, Logged(group): Logged) -> Applied {
         let mut seqno = group.first;
         for batch in &group.batches {
-            self.memtable.insert(seqno, batch);
-            self.shard.latest.apply(batch);
+            match batch.to {
+                Destination::Latest => self.memtable.pass(seqno, batch),
+                _ => {
+                    self.memtable.insert(seqno, batch);
+                    self.shard.count_expired(batch);
+                }
+            }
+            if batch.to != Destination::History {
+                self.shard.latest.apply(batch);
+            }
             self.shard.counters.applied(batch.points());
             seqno = seqno.next();
         }
@@ -153,6 +187,15 @@ impl Writer {
         let _consistent = self.shard.change.lock();
         self.memtable.publish();
         self.shard.counters.published(applied.last);
+    }
+
+    /// Deletes from the model's history, and with it from its minute table, where there is one.
+    fn delete_all(&mut self, deletion: Deletion) -> Result<()> {
+        let minutes = deletion.model.by_minute();
+        if deletion.target == DeletionTarget::History && self.shard.knows(minutes) {
+            self.delete(Deletion { model: minutes, ..deletion.clone() })?;
+        }
+        self.delete(deletion)
     }
 
     /// Logs a deletion and brings it into force. What was written before is in memtables and segments of its own
@@ -195,8 +238,8 @@ impl Writer {
     pub(crate) fn replay_deletion(&mut self, seqno: Seqno, deletion: Deletion) {
         debug_assert_eq!(seqno, self.next);
         self.next = seqno.next();
-        if deletion.target == DeletionTarget::History && self.memtable_bytes() > 0 {
-            self.start_memtable();
+        if deletion.target == DeletionTarget::History {
+            self.start_memtable_after_rows();
         }
         self.bring_into_force(seqno, deletion);
     }
@@ -215,7 +258,7 @@ impl Writer {
 
     /// Closes the memtable to further inserts, starts a new one, and leaves the old one to be flushed.
     pub(crate) fn freeze(&mut self) -> Result<()> {
-        if self.memtable.memtable().rows() == 0 {
+        if self.memtable.memtable().is_empty() {
             return Ok(());
         }
         self.shard.wait_for_frozen_room()?;
@@ -236,8 +279,11 @@ impl Writer {
         self.shard.maintenance.notify();
     }
 
-    pub(crate) fn memtable_bytes(&self) -> usize {
-        self.memtable.memtable().bytes()
+    /// Starts a new memtable unless nothing came into the one there is.
+    pub(crate) fn start_memtable_after_rows(&mut self) {
+        if !self.memtable.memtable().is_empty() {
+            self.start_memtable();
+        }
     }
 }
 

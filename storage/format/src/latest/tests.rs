@@ -11,6 +11,7 @@ fn sample() -> Vec<ModelLatest> {
         point: PointId(0),
         rows: Rows::All,
         times: (0..300).map(|i| 1_700_000_000_000_000 + i * 77).collect(),
+        changed: Some((0..300).map(|i| 1_700_000_000_000_000 - i).collect()),
         values: Values::Float((0..300).map(|i| f64::from(i) / 8.0).collect()),
         quality: None,
     };
@@ -18,6 +19,7 @@ fn sample() -> Vec<ModelLatest> {
         point: PointId(4),
         rows: Rows::Some(vec![1, 5, 299]),
         times: vec![i64::MIN, 0, i64::MAX],
+        changed: None,
         values: Values::Text(["", "on", "größe"].into_iter().collect::<TextColumn>()),
         quality: Some(quality),
     };
@@ -25,6 +27,7 @@ fn sample() -> Vec<ModelLatest> {
         point: PointId(2),
         rows: Rows::All,
         times: vec![3],
+        changed: None,
         values: Values::Int(vec![i64::MIN]),
         quality: Some(vec![Quality::GOOD]),
     };
@@ -71,12 +74,12 @@ proptest! {
         put_model(&mut plain, &sample()[0]);
         let at = place.index(plain.len());
         if cut { plain.truncate(at) } else { plain[at] = byte }
-        let _ = model(&mut Input::new("l", 0, &plain));
+        let _ = model(&mut Input::new("l", 0, &plain), VERSION);
     }
 
     #[test]
     fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = model(&mut Input::new("l", 0, &bytes));
+        let _ = model(&mut Input::new("l", 0, &bytes), VERSION);
         prop_assert!(decode("l", &bytes).is_err());
     }
 }

@@ -177,7 +177,7 @@ fn headers_are_checked() {
     let (bytes, _) = file(&[1]);
     for at in 0..HEADER_BYTES {
         let mut bytes = bytes.clone();
-        bytes[at] ^= 1;
+        bytes[at] ^= 0x40;
         let error = Reader::open("1.log", &bytes).unwrap_err();
         let version = (8..12).contains(&at);
         assert_eq!(
@@ -226,20 +226,24 @@ fn column(point: u32, rows: usize) -> impl Strategy<Value = Column> {
 }
 
 fn batch() -> impl Strategy<Value = Batch> {
-    (0..40_usize, 0..5_u32, any::<bool>(), source()).prop_flat_map(|(rows, columns, offline, source)| {
-        let columns: Vec<_> = (0..columns).map(|p| column(p, rows)).collect();
-        let id = prop_oneof![0..3_u32, any::<u32>()];
-        let time = prop_oneof![0..3_i64, any::<i64>()];
-        (columns, prop::collection::vec((id, time), rows)).prop_map(move |(columns, rows)| Batch {
-            shard: HEADER.shard,
-            model: ModelId(9),
-            channel: if offline { Channel::Offline } else { Channel::RealTime },
-            source,
-            assets: rows.iter().map(|r| AssetId(r.0)).collect(),
-            times: rows.iter().map(|r| Timestamp(r.1)).collect(),
-            columns,
-        })
-    })
+    (0..40_usize, 0..5_u32, any::<bool>(), source(), 0..3_u8).prop_flat_map(
+        |(rows, columns, offline, source, to)| {
+            let to = [Destination::Everywhere, Destination::Latest, Destination::History][to as usize];
+            let columns: Vec<_> = (0..columns).map(|p| column(p, rows)).collect();
+            let id = prop_oneof![0..3_u32, any::<u32>()];
+            let time = prop_oneof![0..3_i64, any::<i64>()];
+            (columns, prop::collection::vec((id, time), rows)).prop_map(move |(columns, rows)| Batch {
+                shard: HEADER.shard,
+                model: ModelId(9),
+                channel: if offline { Channel::Offline } else { Channel::RealTime },
+                source,
+                to,
+                assets: rows.iter().map(|r| AssetId(r.0)).collect(),
+                times: rows.iter().map(|r| Timestamp(r.1)).collect(),
+                columns,
+            })
+        },
+    )
 }
 
 proptest! {
