@@ -16,7 +16,10 @@ DATA_DIR ?= ./data
 SCENARIOS ?= all
 SECONDS_EACH ?= 20
 
-.PHONY: help run test lint bench deps build
+# How long each fuzz target runs.
+FUZZ_SECONDS ?= 10
+
+.PHONY: help run test lint bench fuzz deps build
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -42,6 +45,9 @@ lint: deps ## formatting, clippy, documentation, licences and sources of depende
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check --hide-inclusion-graph licenses bans sources; \
 	else echo "cargo-deny is not installed: licences and sources were not checked (cargo install --locked cargo-deny)"; fi
+
+fuzz: deps ## every decoder against random input, FUZZ_SECONDS each
+	tests/services/fuzz.sh "$(FUZZ_SECONDS)"
 
 bench: deps ## release build, then every benchmark scenario; tables and JSON lines go to benches/out
 	tests/services/python-env.sh bench

@@ -207,5 +207,18 @@ fn accept(
     });
 }
 
+/// Takes a stream apart as a connection does, for the fuzzer.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn fuzz_packets(version_5: bool, mut stream: &[u8]) {
+    let version = if version_5 { packet::Version::V5 } else { packet::Version::V311 };
+    while let Ok(packet::Frame::Whole(first, body, length)) = packet::frame(stream, 64 * 1_024) {
+        if let Ok(publish) = packet::publish(version, first, body) {
+            let _ = topics::keys(publish.topic).is_some() || topics::is_filter(publish.topic);
+        }
+        stream = &stream[length..];
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -24,5 +24,6 @@ pub mod prompt;
 pub mod serve;
 pub mod shutdown;
 pub mod tls;
+pub mod vault;
 
 pub use cli::main;

@@ -13,6 +13,7 @@ mod cli;
 mod http;
 mod lifecycle;
 mod maintain;
+mod policies;
 mod settings;
 mod sql;
 mod writes;

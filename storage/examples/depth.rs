@@ -7,6 +7,7 @@
 //! * `latest`: 1 M assets × 20 points in the latest-value table
 //! * `fill MILLIONS`: writes that many points, leaves a full log and kills itself
 //! * `open`: opens what `fill` left
+//! * `wide`: models of 500 points whose devices send one point at a time, beside models of one point
 //! * `bounded MILLIONS`: writes, merges, reads; to be run under a limit on memory
 
 use std::path::{Path, PathBuf};
@@ -47,8 +48,9 @@ fn main() {
         "latest" => latest(&dir),
         "fill" => fill(&dir, millions),
         "open" => open(&dir),
+        "wide" => wide(&dir),
         "bounded" => bounded(&dir, millions),
-        _ => eprintln!("scenarios: door, merging, latest, fill, open, bounded"),
+        _ => eprintln!("scenarios: door, merging, latest, fill, open, wide, bounded"),
     }
 }
 
@@ -88,6 +90,53 @@ fn batches(shards: ShardCount, walks: &mut Walks, step: usize, late: Option<usiz
         builder.end_row(Timestamp(time));
     }
     builder.finish()
+}
+
+/// Devices of the wide scenario, and the samples that each of their points sends.
+const WIDE_ASSETS: u32 = 20;
+const WIDE_POINTS: u32 = 500;
+const WIDE_SAMPLES: u32 = 200;
+
+/// The same samples twice: every point of 20 devices for itself, and as one of 500 points of its device. A message has
+/// one value either way, and each point its own times.
+fn wide(dir: &Path) {
+    println!("layout              | memtable B/sample | after flush B/sample | after merge B/sample");
+    for (name, points) in [("1 point a model", 1), ("500 points a model", WIDE_POINTS)] {
+        let settings = Settings { memtable_bytes: 1 << 30, merge_fanout: 2, ..settings() };
+        let store = Store::open(&dir.join(name), settings, World::real()).expect("opens");
+        let samples = u64::from(WIDE_ASSETS * WIDE_POINTS * WIDE_SAMPLES);
+        let (mut memtable, mut flushed) = (0, 0);
+        for half in 0..2 {
+            write_one_by_one(&store, points, half);
+            memtable += store.status().iter().map(|s| s.memtable_bytes).sum::<u64>();
+            store.flush().expect("flushed");
+        }
+        flushed += store.status().iter().map(|s| s.flushed_bytes).sum::<u64>();
+        store.compact().expect("merged");
+        let merged: u64 = store.snapshot().segments().iter().map(|s| s.bytes).sum();
+        let each = |bytes: u64| bytes as f64 / samples as f64;
+        println!("{name:19} | {:17.2} | {:20.3} | {:20.3}", each(memtable), each(flushed), each(merged));
+    }
+}
+
+/// Half of the samples: round by round, each point of each device a message of its own, a little after the one before.
+fn write_one_by_one(store: &Store, points: u32, half: u32) {
+    let mut walks: Vec<i64> = vec![4_000; (WIDE_ASSETS * WIDE_POINTS) as usize];
+    let mut state = 7 + u64::from(half);
+    for round in half * WIDE_SAMPLES / 2..(half + 1) * WIDE_SAMPLES / 2 {
+        let mut builder = BatchBuilder::new(store.shards(), Source::Client);
+        for series in 0..WIDE_ASSETS * WIDE_POINTS {
+            let (asset, point) = (series / points, series % points);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            walks[series as usize] += (state >> 33) as i64 % 41 - 20;
+            let value = walks[series as usize] as f64 / 100.0;
+            builder.begin_row(MODEL, AssetId(asset), Channel::RealTime);
+            assert!(builder.cell(PointId(point), ValueRef::Float(value), None));
+            let time = START + i64::from(round) * 60_000_000 + i64::from(series % WIDE_POINTS) * 100_000;
+            builder.end_row(Timestamp(time));
+        }
+        store.write_blocking(builder.finish()).expect("written");
+    }
 }
 
 /// CPU seconds of this process so far.

@@ -9,6 +9,7 @@
 //! many assets copy a stretch of slots at a time, so that the writer never waits for more than one stretch.
 
 pub(crate) mod filter;
+pub(crate) mod rebuild;
 
 use std::sync::Arc;
 

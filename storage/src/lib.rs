@@ -36,7 +36,8 @@ mod tombstone;
 mod version;
 
 pub use backup::{
-    BackupInfo, BackupProgress, BackupSummary, BackupWatch, Beside, backups, prune as prune_backups, restore,
+    BackupInfo, BackupProgress, BackupSummary, BackupWatch, Beside, Folder, PutBeside, Vault, backups,
+    prune as prune_backups, restore,
 };
 pub use check::{CheckProgress, CheckReport, Finding, Severity, Watch, check};
 pub use error::{Error, ErrorKind, Result};

@@ -14,6 +14,7 @@ use wattline_model::{Batch, Seqno, ShardId};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::flush::{checkpoint_name, listed_file_error, open_segment};
+use crate::latest::rebuild::rebuild;
 use crate::log::{Log, LogFile, file_name, first_of};
 use crate::manifest::{Manifest, is_manifest};
 use crate::memtable::{Memtable, MemtableWriter};
@@ -61,7 +62,14 @@ pub(crate) fn open(
     };
     let shard = Arc::new(Shard::new(parts, Arc::clone(&memtable)));
     if let Some(seqno) = state.latest_checkpoint {
-        shard.latest.restore(read_checkpoint(world, dir, seqno)?);
+        match read_checkpoint(world, dir, seqno) {
+            Ok(models) => shard.latest.restore(models),
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                tracing::error!(%error, "latest values are rebuilt from history; those of points without history are lost");
+                rebuild(&shard);
+            }
+            Err(error) => return Err(error),
+        }
     }
     shard.latest.watch_all(&settings.policies);
     let mut writer = Writer::new(Arc::clone(&shard), MemtableWriter::new(memtable), state.flushed.next());

@@ -15,7 +15,7 @@ use wattline_model::{
     AssetId, Batch, Deletion, Kind, ModelId, PointId, Policies, Seqno, ShardCount, ShardId,
 };
 
-use crate::backup::{self, BackupSummary, BackupWatch, Beside};
+use crate::backup::{self, BackupSummary, BackupWatch, Beside, Vault};
 use crate::check::{CheckProgress, CheckReport, Severity, Watch, check_segment};
 use crate::compact::{compact_once, pending_segments};
 use crate::error::{Error, ErrorKind, Result};
@@ -235,16 +235,16 @@ impl Store {
         self.inner.maintain_inline()
     }
 
-    /// Copies the store as it is now into the folder `repository`, as the backup `name`; writing goes on. Segments
-    /// that an earlier backup has are not copied again. `beside` is called when the data is copied, to put what
-    /// belongs to it into the backup's folder. Blocking.
+    /// Copies the store as it is now into `repository`, as the backup `name`; writing goes on. Segments that an
+    /// earlier backup has are not copied again. `beside` is called when the data is copied, to put what belongs to it
+    /// into the backup. Blocking.
     ///
     /// # Errors
     /// `Input`: the name is taken or not fit for a file. `Damaged`: a segment is not what was written; a damaged
     /// store is not backed up. `Full`, `Io`: whatever the disk says. `Closed`: `watch` ended it.
     pub fn backup(
         &self,
-        repository: &Path,
+        repository: &dyn Vault,
         name: &str,
         beside: Beside<'_>,
         watch: BackupWatch<'_>,

@@ -1,37 +1,36 @@
 //! Backups of a store that goes on, and what comes back from them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use wattline_env::Disk;
 use wattline_env::sim::{FaultPlan, SimChance, SimDisk, below, world};
 use wattline_model::DeletionTarget;
 use wattline_storage::{
-    BackupSummary, Driver, Error, ErrorKind, Store, backups, check as check_store, prune_backups, restore,
+    BackupSummary, Driver, Error, ErrorKind, Folder, PutBeside, Store, backups, check as check_store,
+    prune_backups, restore,
 };
 
 use crate::support::{History, Rows, delete_from, for_seeds, open, read, small, some_deletion, write};
 
-fn repository() -> &'static Path {
-    Path::new("/backups")
+/// The repository on a disk.
+fn repository(disk: &SimDisk) -> Folder {
+    Folder::new(Arc::new(disk.clone()), "/backups")
 }
 
 const REGISTRY: &[u8] = b"who exists";
 
 /// Takes a backup, with a registry beside it.
 fn back_up(store: &Store, disk: &SimDisk, name: &str) -> Result<BackupSummary, Error> {
-    let mut beside = |dir: &Path| {
-        let mut file = disk.create(&dir.join("registry.db")).unwrap();
-        file.write_all(REGISTRY).unwrap();
-        file.sync().unwrap();
-        Ok(vec!["registry.db".to_owned()])
-    };
-    store.backup(repository(), name, &mut beside, &mut |_| true)
+    let mut beside = |put: PutBeside<'_>| put("registry.db", Bytes::from_static(REGISTRY));
+    store.backup(&repository(disk), name, &mut beside, &mut |_| true)
 }
 
 /// Restores a backup into a folder of its own and opens it.
 fn restored(disk: &SimDisk, name: &str, into: &str) -> Result<Store, Error> {
     let (dir, beside) = (Path::new(into).join("store"), PathBuf::from(into));
-    restore(repository(), name, &dir, &beside, &world(disk, 7), &mut |_| true)?;
+    restore(&repository(disk), name, &dir, &beside, &world(disk, 7), &mut |_| true)?;
     assert_eq!(disk.read(&beside.join("registry.db")).unwrap(), REGISTRY);
     let report = check_store(&dir, &world(disk, 7), &mut |_| true).unwrap();
     assert!(report.findings.is_empty(), "{:?}", report.findings);
@@ -84,7 +83,7 @@ fn a_backup_brings_back_its_moment_and_costs_what_is_new() {
         );
         work(&store, &mut rows, &mut history, 10);
 
-        let listed = backups(repository(), &world(&disk, 7)).unwrap();
+        let listed = backups(&repository(&disk)).unwrap();
         assert_eq!(listed.len(), 6);
         for (name, then) in &moments {
             let other = restored(&disk, name, &format!("/restored-{name}")).unwrap();
@@ -98,7 +97,7 @@ fn a_backup_brings_back_its_moment_and_costs_what_is_new() {
         assert_eq!(read(&store).unwrap(), history, "the store itself is not touched");
 
         // The oldest go; what the others need stays.
-        let gone = prune_backups(repository(), 3, &world(&disk, 7)).unwrap();
+        let gone = prune_backups(&repository(&disk), 3).unwrap();
         assert_eq!(gone, ["moment-0", "moment-1", "moment-2"]);
         let error = restored(&disk, "moment-0", "/gone").map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Input, "{error}");
@@ -125,8 +124,15 @@ fn an_interrupted_backup_or_restore_leaves_everything_before_it_whole() {
     back_up(&store, &probe, "second").unwrap();
     let taking = probe.operations() - before;
     let before = probe.operations();
-    restore(repository(), "second", Path::new("/r/store"), Path::new("/r"), &world(&probe, 7), &mut |_| true)
-        .unwrap();
+    restore(
+        &repository(&probe),
+        "second",
+        Path::new("/r/store"),
+        Path::new("/r"),
+        &world(&probe, 7),
+        &mut |_| true,
+    )
+    .unwrap();
     let restoring = probe.operations() - before;
     assert!(taking > 40 && restoring > 40, "{taking} and {restoring} operations");
 
@@ -134,10 +140,10 @@ fn an_interrupted_backup_or_restore_leaves_everything_before_it_whole() {
         let disk = disk.kill();
         let store = open(&disk, Driver::Inline).unwrap();
         disk.set_faults(FaultPlan::crash_after(disk.operations() + cut));
-        let outcome = back_up_quietly(&store, &disk, "second");
+        let outcome = back_up(&store, &disk, "second");
         drop(store);
         let image = disk.crash(&SimChance::new(cut));
-        let complete = backups(repository(), &world(&image, 7)).unwrap();
+        let complete = backups(&repository(&image)).unwrap();
         assert!(outcome.is_err() || complete.len() == 2, "cut {cut}: acknowledged and not there");
         for (info, expected) in complete.iter().zip([&then, &history]) {
             let other = restored(&image, &info.name, &format!("/restored-{}", info.name)).unwrap();
@@ -146,7 +152,7 @@ fn an_interrupted_backup_or_restore_leaves_everything_before_it_whole() {
         // Taken again under the same name, it is whole.
         if complete.len() == 1 {
             let store = open(&image, Driver::Inline).unwrap();
-            back_up_quietly(&store, &image, "second").unwrap();
+            back_up(&store, &image, "second").unwrap();
             let other = restored(&image, "second", "/restored-again").unwrap();
             assert_eq!(read(&other).unwrap(), history, "cut {cut}, again");
         }
@@ -157,7 +163,7 @@ fn an_interrupted_backup_or_restore_leaves_everything_before_it_whole() {
         disk.set_faults(FaultPlan::crash_after(disk.operations() + cut));
         let again = |disk: &SimDisk| {
             let (store, beside) = (Path::new("/new/store"), Path::new("/new"));
-            restore(repository(), "second", store, beside, &world(disk, 7), &mut |_| true)
+            restore(&repository(disk), "second", store, beside, &world(disk, 7), &mut |_| true)
         };
         let outcome = again(&disk);
         let image = disk.crash(&SimChance::new(cut));
@@ -170,25 +176,6 @@ fn an_interrupted_backup_or_restore_leaves_everything_before_it_whole() {
     }
 }
 
-/// As [`back_up`], where the disk may fail while the registry is written.
-fn back_up_quietly(store: &Store, disk: &SimDisk, name: &str) -> Result<BackupSummary, Error> {
-    let mut beside = |dir: &Path| {
-        let path = dir.join("registry.db");
-        let write = || {
-            if disk.exists(&path) {
-                disk.remove(&path)?;
-            }
-            let mut file = disk.create(&path)?;
-            file.write_all(REGISTRY)?;
-            file.sync()?;
-            disk.sync_dir(dir)
-        };
-        let _: Result<(), std::io::Error> = write();
-        Ok(vec!["registry.db".to_owned()])
-    };
-    store.backup(repository(), name, &mut beside, &mut |_| true)
-}
-
 #[test]
 fn promise_8_a_turned_bit_in_a_backup_is_named_and_not_restored() {
     let disk = SimDisk::new();
@@ -197,8 +184,7 @@ fn promise_8_a_turned_bit_in_a_backup_is_named_and_not_restored() {
     work(&store, &mut rows, &mut history, 60);
     store.flush().unwrap();
     back_up(&store, &disk, "only").unwrap();
-    let files: Vec<PathBuf> =
-        disk.files().into_iter().filter(|path| path.starts_with(repository())).collect();
+    let files: Vec<PathBuf> = disk.files().into_iter().filter(|path| path.starts_with("/backups")).collect();
     assert!(files.len() > 10, "{files:?}");
     let chance = SimChance::new(5);
     for path in &files {

@@ -297,6 +297,43 @@ fn promise_8_a_turned_bit_is_named_and_never_served() {
 }
 
 #[test]
+fn promise_9_latest_values_come_back_from_history_where_their_checkpoint_is_damaged() {
+    for_seeds("latest_values_come_back_from_history", 6, |seed| {
+        let (disk, store) = store();
+        let mut rows = Rows::new(seed);
+        let mut oracle = Oracle::default();
+        for _ in 0..40 {
+            let some = rows.some(60);
+            write(&store, &some).unwrap();
+            oracle.acknowledge(&some);
+        }
+        store.close().unwrap();
+        drop(store);
+        let files = disk.files();
+        let checkpoints: Vec<_> = files.iter().filter(|path| is_named(path, "latest-")).collect();
+        assert_eq!(checkpoints.len(), 2, "one a shard");
+        disk.flip_bit(checkpoints[0], 50, 3).unwrap();
+        wattline_env::Disk::remove(&disk, checkpoints[1]).unwrap();
+        assert!(checked(&disk.kill()).is_damaged());
+
+        let store = open(&disk, Driver::Inline).unwrap();
+        let found = read(&store).unwrap();
+        oracle.check(&found).unwrap();
+        oracle.check_latest(&store, &found);
+        // The next flush writes sound ones.
+        let some = rows.some(60);
+        write(&store, &some).unwrap();
+        oracle.acknowledge(&some);
+        store.flush().unwrap();
+        store.close().unwrap();
+        drop(store);
+        let store = open(&disk.kill(), Driver::Inline).unwrap();
+        let found = read(&store).unwrap();
+        oracle.check_latest(&store, &found);
+    });
+}
+
+#[test]
 fn promise_9_a_log_file_whose_start_failed_is_passed_over() {
     // A full disk may leave the beginning of a header, or nothing; writing went on in the file before.
     for stub in [0, 17] {

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use wattline_env::sim::{FaultPlan, NameOrder, SimChance, SimClock, SimDisk};
 use wattline_env::{Clock, Disk, World};
 use wattline_model::{Deletion, DeletionTarget, ModelId, PointId, ShardCount, TimeRange, Timestamp};
-use wattline_storage::{Driver, Error, ErrorKind, Horizon, Settings, Store, check, restore};
+use wattline_storage::{
+    Driver, Error, ErrorKind, Folder, Horizon, PutBeside, Settings, Store, check, restore,
+};
 
 use crate::support::{
     HOUR, MODELS, Oracle, POINTS, Row, Rows, START, dir, for_seeds, model_of, read, small, some_deletion,
@@ -269,14 +271,14 @@ impl Node {
             return;
         }
         let name = format!("at-{}", self.clock.now_micros());
-        let repository = Path::new("/backups");
-        let mut beside = |_: &Path| Ok(Vec::new());
-        if let Err(error) = self.store.backup(repository, &name, &mut beside, &mut |_| true) {
+        let repository = |disk: &SimDisk| Folder::new(Arc::new(disk.clone()), "/backups");
+        let mut beside = |_: PutBeside<'_>| Ok(());
+        if let Err(error) = self.store.backup(&repository(&self.disk), &name, &mut beside, &mut |_| true) {
             return self.failed(&error);
         }
         let image = self.disk.kill();
         let (other, world) = (Path::new("/other"), world(&image, &self.clock));
-        restore(repository, &name, other, other, &world, &mut |_| true).unwrap();
+        restore(&repository(&image), &name, other, other, &world, &mut |_| true).unwrap();
         let store = Store::open(other, settings(), world).unwrap();
         store.expire(&self.horizons).unwrap();
         self.check(&read(&store).unwrap());

@@ -12,6 +12,8 @@ need cc build-essential
 need pkg-config pkg-config
 need git git
 need python3 python3
+need node nodejs
+need npm npm
 need mosquitto_pub mosquitto-clients
 need setpriv util-linux
 need openssl openssl

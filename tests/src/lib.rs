@@ -1,7 +1,8 @@
 //! The harness that drives the real `wattline` binary from outside: as its users do, over its sockets.
 //!
 //! Owns: starting and stopping servers ([`server`]), a small MQTT client ([`mqtt`]) and HTTP calls ([`http`]) that
-//! share no code with the product, signing a device's login ([`sign`]), running Python clients ([`python`]), and a
+//! share no code with the product, signing a device's login ([`sign`]), running Python clients ([`python`]),
+//! emulators of object stores ([`objects`]), and a
 //! seeded source of chance ([`chance`]).
 //!
 //! Does not own: any test (they are in `e2e/`), any knowledge of the product's insides. Nothing here depends on a
@@ -18,6 +19,7 @@ pub mod chance;
 pub mod http;
 pub mod metrics;
 pub mod mqtt;
+pub mod objects;
 pub mod python;
 pub mod server;
 pub mod sign;

@@ -42,10 +42,20 @@ impl Server {
         Server::try_start(dir, args).unwrap_or_else(|log| panic!("wattline did not start:\n{log}"))
     }
 
+    /// Like [`Server::start`], with variables of the environment.
+    pub fn start_in(dir: &Path, args: &[&str], env: &[(&str, String)]) -> Server {
+        Server::launch(dir, args, env).unwrap_or_else(|log| panic!("wattline did not start:\n{log}"))
+    }
+
     /// Like [`Server::start`], but a server that ends instead of becoming ready is an error with its output.
     pub fn try_start(dir: &Path, args: &[&str]) -> Result<Server, String> {
+        Server::launch(dir, args, &[])
+    }
+
+    fn launch(dir: &Path, args: &[&str], env: &[(&str, String)]) -> Result<Server, String> {
         let begin = Instant::now();
         let mut command = command(&wattline_bin());
+        command.envs(env.iter().map(|(name, value)| (name, value)));
         command.arg("serve").arg("--data-dir").arg(dir);
         for (flag, value) in [("--http", "127.0.0.1:0"), ("--mqtt", "127.0.0.1:0")] {
             if !args.contains(&flag) {
@@ -177,7 +187,24 @@ pub fn command(program: &Path) -> Command {
 
 /// Runs `wattline` with `args` to its end: exit code, stdout, stderr.
 pub fn run_wattline(args: &[&str]) -> (i32, String, String) {
-    let output = command(&wattline_bin()).args(args).stdin(Stdio::null()).output().expect("wattline runs");
+    run_wattline_in(args, &[])
+}
+
+/// Runs `wattline` with variables of the environment; its standard output, or all it wrote where it failed.
+///
+/// # Errors
+/// Where it ends with another code than 0.
+pub fn try_run_wattline(args: &[&str], env: &[(&str, String)]) -> Result<String, String> {
+    match run_wattline_in(args, env) {
+        (0, out, _) => Ok(out),
+        (code, out, err) => Err(format!("wattline {args:?} ended with {code}:\n{out}\n{err}")),
+    }
+}
+
+fn run_wattline_in(args: &[&str], env: &[(&str, String)]) -> (i32, String, String) {
+    let mut command = command(&wattline_bin());
+    command.envs(env.iter().map(|(name, value)| (name, value)));
+    let output = command.args(args).stdin(Stdio::null()).output().expect("wattline runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }

@@ -309,10 +309,11 @@ pub const KEYS: &[Key] = &[
         name: "backup.dir",
         env: "WATTLINE_BACKUP_DIR",
         flag: None,
-        kind: Kind::Path,
+        kind: Kind::Text,
         default: "",
-        doc: "Folder that `wattline backup` puts backups into; empty = the server takes none. Not inside data_dir,\n\
-              and better on another disk.",
+        doc: "Where `wattline backup` puts backups; empty = the server takes none. A folder, not inside data_dir and\n\
+              better on another disk; or an object store: s3://bucket/prefix, az://container/prefix, with credentials\n\
+              in the environment (AWS_ACCESS_KEY_ID, AZURE_STORAGE_ACCOUNT_NAME, and so on).",
     },
 ];
 

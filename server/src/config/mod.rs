@@ -252,8 +252,8 @@ pub struct Settings {
     pub others_latest_only: bool,
     /// Bytes a second that compaction writes at most, per shard.
     pub merge_bytes_per_second: Option<u64>,
-    /// The folder backups go to.
-    pub backup_dir: Option<PathBuf>,
+    /// Where backups go: a folder, or the URL of an object store.
+    pub backup_dir: Option<String>,
 }
 
 impl Settings {
@@ -313,7 +313,7 @@ impl Settings {
             },
             others_latest_only: get.text("storage.without_policy") == "latest",
             merge_bytes_per_second: Some(get.bytes("storage.merge_rate_max")).filter(|&rate| rate > 0),
-            backup_dir: Some(get.text("backup.dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
+            backup_dir: Some(get.text("backup.dir")).filter(|dir| !dir.is_empty()),
         })
     }
 }

@@ -14,7 +14,8 @@ use super::App;
 use super::error::{ApiError, ApiKind};
 use super::registry::asset_by_key;
 
-/// Newest value, time and quality of the points `?points=a,b` names, or of all; `null` where a point has none.
+/// Newest value, time and quality of the points `?points=a,b` names, or of all; `null` where a point has none. Where a
+/// policy says LAST_CHANGED, also since when the value is what it is.
 ///
 /// # Errors
 /// Where the asset or a point does not exist.
@@ -39,23 +40,30 @@ pub async fn read(
     };
     let ids: Vec<_> = points.iter().map(|point| point.id).collect();
     let latest = app.store.latest(model.id, device.asset, &ids);
+    let changed = app.store.last_changed(model.id, device.asset, &ids);
     let values: Map<String, Json_> = points
         .iter()
-        .zip(&latest)
-        .map(|(point, latest)| (point.key.clone(), point_json(point, latest)))
+        .zip(latest.iter().zip(&changed))
+        .map(|(point, (latest, changed))| (point.key.clone(), point_json(point, latest, changed)))
         .collect();
     let body = json!({"asset_id": &*device.asset_key, "model": model.key, "points": values});
     Ok(Json(body).into_response())
 }
 
-fn point_json(point: &Point, latest: &Option<Latest>) -> Json_ {
+fn point_json(point: &Point, latest: &Option<Latest>, changed: &Option<Latest>) -> Json_ {
     let Some(latest) = latest else { return Json_::Null };
-    json!({
+    let mut answer = json!({
         "time": latest.time.millis(),
         "time_iso": iso(latest.time),
         "value": value_json(point.data_type, &latest.value),
         "quality": latest.quality.map(|quality| quality.code()),
-    })
+    });
+    // Only where a policy has it kept.
+    if let Some(changed) = changed {
+        answer["changed"] = changed.time.millis().into();
+        answer["changed_iso"] = iso(changed.time).into();
+    }
+    answer
 }
 
 /// NaN and infinities have no form in JSON and are `null`, as in answers of `/sql`.

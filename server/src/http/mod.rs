@@ -25,7 +25,6 @@ pub mod samples;
 pub mod sql;
 
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -73,8 +72,8 @@ pub struct App {
     pub ruling: Ruling,
     /// Told when a deletion job begins to run.
     pub deletion_runs: Notify,
-    /// The folder backups go to, where one is set.
-    pub backup_dir: Option<PathBuf>,
+    /// Where backups go, where that is set.
+    pub backup_dir: Option<String>,
     /// Limits and patience.
     pub http: HttpSettings,
     /// Statements under way.

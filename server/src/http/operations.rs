@@ -3,7 +3,6 @@
 //! Owns: paths, parameters, the JSON of outcomes. Does not own: running them ([`crate::operations`]), the work
 //! (`storage`).
 
-use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use axum::Json;
@@ -14,12 +13,16 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wattline_env::World;
-use wattline_storage::{BackupInfo, BackupSummary, CheckReport, Severity, backups, prune_backups};
+use wattline_registry::Registry;
+use wattline_storage::{
+    BackupInfo, BackupSummary, CheckReport, PutBeside, Severity, Vault, backups, prune_backups,
+};
 
 use super::body::{json as decode_json, whole};
 use super::error::{ApiError, ApiKind};
 use super::{App, blocking};
 use crate::operations::Operation;
+use crate::vault;
 
 type Shared = State<Arc<App>>;
 type Answer = Result<Response, ApiError>;
@@ -77,17 +80,14 @@ pub async fn backup(State(app): Shared, body: Body) -> Answer {
     let name = asked.name.unwrap_or_else(|| default_name(jiff::Timestamp::now()));
     let (store, registry) = (app.store.clone(), app.registry.clone());
     start(&app, "backup", move |operation| {
-        let mut beside = |folder: &FilePath| {
-            let path = folder.join(REGISTRY_FILE);
-            // Left by a backup of the same name that was interrupted.
-            let _ = std::fs::remove_file(&path);
-            registry.copy_to(&path).map(|()| vec![REGISTRY_FILE.to_owned()]).map_err(|e| e.to_string())
-        };
+        let repository = vault::open(&dir).map_err(|e| e.to_string())?;
+        let mut beside = |put: PutBeside<'_>| copy_registry(&registry, put);
         let mut watch = |at: wattline_storage::BackupProgress| operation.progress(at.bytes, at.bytes_total);
-        let summary = store.backup(&dir, &name, &mut beside, &mut watch).map_err(|e| e.to_string())?;
+        let summary =
+            store.backup(&*repository, &name, &mut beside, &mut watch).map_err(|e| e.to_string())?;
         let removed = match asked.keep {
             None => Vec::new(),
-            Some(keep) => prune_backups(&dir, keep, &World::real()).map_err(|e| {
+            Some(keep) => prune_backups(&*repository, keep).map_err(|e| {
                 format!("the backup {name} is complete, but old ones could not be removed: {e}")
             })?,
         };
@@ -100,9 +100,26 @@ pub async fn backup(State(app): Shared, body: Body) -> Answer {
 /// `GET /backups`: the complete ones, oldest first.
 pub async fn list_backups(State(app): Shared) -> Answer {
     let dir = backup_dir(&app)?.to_owned();
-    let list = blocking(move || backups(&dir, &World::real())).await?;
+    let list = blocking(move || -> Result<_, ApiError> {
+        let repository: Arc<dyn Vault> = vault::open(&dir).map_err(|e| ApiError::new(ApiKind::Storage, e))?;
+        Ok(backups(&*repository)?)
+    })
+    .await?;
     let list: Vec<Value> = list.iter().map(info_json).collect();
     Ok(Json(list).into_response())
+}
+
+/// Puts a copy of the registry, as it is now, beside the data.
+fn copy_registry(registry: &Registry, put: PutBeside<'_>) -> wattline_storage::Result<()> {
+    let failed = |e: &dyn std::fmt::Display| {
+        wattline_storage::Error::new(wattline_storage::ErrorKind::Io, format!("copy the registry: {e}"))
+    };
+    // It holds secrets: the folder is readable by its owner alone, and goes when this returns.
+    let dir = tempfile::tempdir().map_err(|e| failed(&e))?;
+    let path = dir.path().join(REGISTRY_FILE);
+    registry.copy_to(&path).map_err(|e| failed(&e))?;
+    let bytes = World::real().disk.map(&path).map_err(|e| failed(&e))?;
+    put(REGISTRY_FILE, bytes)
 }
 
 /// The name of a backup that was given none: when it was begun, in UTC.
@@ -110,12 +127,9 @@ pub fn default_name(now: jiff::Timestamp) -> String {
     now.strftime("%Y-%m-%dT%H-%M-%SZ").to_string()
 }
 
-fn backup_dir(app: &App) -> Result<&PathBuf, ApiError> {
+fn backup_dir(app: &App) -> Result<&String, ApiError> {
     app.backup_dir.as_ref().ok_or_else(|| {
-        ApiError::new(
-            ApiKind::Conflict,
-            "setting backup.dir is not set: the server has no folder for backups",
-        )
+        ApiError::new(ApiKind::Conflict, "setting backup.dir is not set: the server has no place for backups")
     })
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use wattline_env::World;
-use wattline_storage::{BackupInfo, backups, restore};
+use wattline_storage::{BackupInfo, Vault, backups, restore};
 
 use super::{Bar, size};
 use crate::client::output::print;
@@ -12,13 +12,14 @@ use crate::client::show_list;
 use crate::error::{Error, Result};
 use crate::http::operations::info_json;
 use crate::open::RESTORING_FILE;
+use crate::vault;
 
 /// Restore a backup into an empty data directory.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// The folder that holds the backups (the server's backup.dir)
+    /// Where the backups are: the server's backup.dir, a folder or a URL
     #[arg(long, value_name = "DIR")]
-    from: PathBuf,
+    from: String,
     /// The backup to restore [default: the newest]
     #[arg(long, conflicts_with = "at")]
     name: Option<String>,
@@ -38,7 +39,8 @@ pub struct Args {
 /// # Errors
 /// Where there is no such backup, the directory is in use, or a file of the backup is damaged.
 pub fn run(args: &Args) -> Result<()> {
-    let all = backups(&args.from, &World::real())?;
+    let repository = vault::open(&args.from)?;
+    let all = backups(&*repository)?;
     if args.list {
         let list: Value = all.iter().map(info_json).collect();
         return show_list(&list, false, &[("name", "name"), ("created", "created"), ("bytes", "bytes")]);
@@ -48,7 +50,7 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Error::usage(format!("{} is a data directory already", dir.display())));
     }
     let info = choose(&all, args)?;
-    into(&args.from, info, dir)
+    into(&*repository, info, dir)
 }
 
 fn choose<'a>(all: &'a [BackupInfo], args: &Args) -> Result<&'a BackupInfo> {
@@ -63,11 +65,11 @@ fn choose<'a>(all: &'a [BackupInfo], args: &Args) -> Result<&'a BackupInfo> {
             (None, Some(at)) => format!("backup from {at} or before"),
             (None, None) => "complete backup".to_owned(),
         };
-        Error::usage(format!("there is no {which} in {}", args.from.display()))
+        Error::usage(format!("there is no {which} in {}", args.from))
     })
 }
 
-fn into(from: &Path, info: &BackupInfo, dir: &Path) -> Result<()> {
+fn into(from: &dyn Vault, info: &BackupInfo, dir: &Path) -> Result<()> {
     let failed = |e: std::io::Error| Error::failed(format!("data directory {}: {e}", dir.display()));
     std::fs::create_dir_all(dir).map_err(failed)?;
     std::fs::write(dir.join(RESTORING_FILE), format!("{}\n", info.name)).map_err(failed)?;

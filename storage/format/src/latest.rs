@@ -115,7 +115,7 @@ fn packed_model(input: &mut Input<'_>, version: u32) -> Result<ModelLatest, Erro
         usize::try_from(packed_len).map_err(|_| input.damaged("a length that fits", packed_len))?;
     let packed = input.take(packed_len)?;
     let found = frame::checksum(packed);
-    if found != expected {
+    if !frame::is_same(found, expected) {
         let what = format!("expected checksum {expected:016x}, found {found:016x}");
         return Err(Error::new(ErrorKind::Damaged, input.file(), offset, what));
     }

@@ -1,12 +1,10 @@
 //! The list of what a backup consists of: text, one line a file, with a checksum over all of it.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
-use wattline_env::Disk;
 use wattline_format::frame::checksum;
 
-use super::{check_name, contents_path, put};
+use super::{Vault, check_name, contents_name, put};
 use crate::error::{Error, ErrorKind, Result};
 
 const FIRST_LINE: &str = "wattline backup 1";
@@ -45,23 +43,23 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
-    pub(crate) fn read(disk: &dyn Disk, repository: &Path, name: &str) -> Result<Contents> {
+    pub(crate) fn read(repository: &dyn Vault, name: &str) -> Result<Contents> {
         check_name(name)?;
-        let path = contents_path(repository, name);
-        let bytes = disk.read(&path).map_err(|e| match e.kind() {
+        let file = contents_name(name);
+        let bytes = repository.get(&file).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => {
-                let what = format!("there is no complete backup {name:?} in {}", repository.display());
+                let what = format!("there is no complete backup {name:?} in {repository}");
                 Error::new(ErrorKind::Input, what)
             }
-            _ => Error::io(format_args!("read {}", path.display()), &e),
+            _ => Error::io(format_args!("read {repository}/{file}"), &e),
         })?;
-        let damaged = |what: &str| Error::new(ErrorKind::Damaged, format!("{}: {what}", path.display()));
+        let damaged = |what: &str| Error::new(ErrorKind::Damaged, format!("{repository}/{file}: {what}"));
         let text = std::str::from_utf8(&bytes).map_err(|_| damaged("it is not text"))?;
         Contents::parse(name, text).map_err(|what| damaged(&what))
     }
 
-    pub(crate) fn write(&self, disk: &dyn Disk, repository: &Path) -> Result<()> {
-        put(disk, &contents_path(repository, &self.info.name), self.text().as_bytes())
+    pub(crate) fn write(&self, repository: &dyn Vault) -> Result<()> {
+        put(repository, &contents_name(&self.info.name), &self.text().into())
     }
 
     fn text(&self) -> String {

@@ -1,13 +1,13 @@
-//! Backups: one moment of an open store, kept in another folder, and back again.
+//! Backups: one moment of an open store, kept in another place, and back again.
 //!
 //! Owns: the layout of a repository, copying into it while writing goes on, and restoring from it. Does not own: who
-//! asks and when, the registry (whoever calls puts its copy beside), object stores.
+//! asks and when, the registry (whoever calls puts its copy beside), object stores (they are a [`Vault`]).
 //!
 //! ```text
-//! <repository>/segments/0000-000000000012-8f3a….wls   segments, named by shard, number and checksum; shared by backups
-//! <repository>/backups/<name>/shard-0000/…            manifest, log, latest values of that moment
-//! <repository>/backups/<name>/…                       what the caller put beside
-//! <repository>/backups/<name>.txt                     what the backup consists of; written last, so it proves the rest
+//! segments/0000-000000000012-8f3a….wls   segments, named by shard, number and checksum; shared by backups
+//! backups/<name>/shard-0000/…            manifest, log, latest values of that moment
+//! backups/<name>/…                       what the caller put beside
+//! backups/<name>.txt                     what the backup consists of; written last, so it proves the rest
 //! ```
 //!
 //! A segment never changes, so a backup copies only those that no backup before it had: every backup is whole, and
@@ -17,15 +17,15 @@
 mod contents;
 mod restore;
 mod take;
+mod vault;
 
-use std::path::{Path, PathBuf};
-
-use wattline_env::{Disk, World};
+use bytes::Bytes;
 
 pub use contents::BackupInfo;
 pub(crate) use contents::Contents;
 pub use restore::restore;
 pub(crate) use take::take;
+pub use vault::{Folder, Vault};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -58,24 +58,22 @@ pub struct BackupProgress {
 /// Told after each file. To end early, answer `false`.
 pub type BackupWatch<'a> = &'a mut dyn FnMut(BackupProgress) -> bool;
 
-/// Puts files into the folder it is given and returns their names, or why it could not: what belongs to a backup
-/// beside the store.
-pub type Beside<'a> = &'a mut dyn FnMut(&Path) -> std::result::Result<Vec<String>, String>;
+/// Keeps a file beside the store: its name in the backup, which has no slash, and what is in it.
+pub type PutBeside<'a> = &'a mut dyn FnMut(&str, Bytes) -> Result<()>;
+
+/// Hands over what belongs to a backup beside the store, or says why it could not.
+pub type Beside<'a> = &'a mut dyn FnMut(PutBeside<'_>) -> Result<()>;
 
 /// The complete backups in a repository, oldest first.
 ///
 /// # Errors
 /// `Io` where the folder cannot be read, `Damaged` where a list of contents is not what was written.
-pub fn backups(repository: &Path, world: &World) -> Result<Vec<BackupInfo>> {
-    let dir = repository.join("backups");
-    if !world.disk.exists(&dir) {
-        return Ok(Vec::new());
-    }
-    let names = list(&*world.disk, &dir)?;
+pub fn backups(repository: &dyn Vault) -> Result<Vec<BackupInfo>> {
+    let names = list(repository, BACKUPS)?;
     let complete = names.iter().filter_map(|name| name.strip_suffix(".txt"));
     let mut infos = Vec::new();
     for name in complete {
-        infos.push(Contents::read(&*world.disk, repository, name)?.info);
+        infos.push(Contents::read(repository, name)?.info);
     }
     infos.sort_by(|a, b| (a.created_micros, &a.name).cmp(&(b.created_micros, &b.name)));
     Ok(infos)
@@ -86,57 +84,49 @@ pub fn backups(repository: &Path, world: &World) -> Result<Vec<BackupInfo>> {
 ///
 /// # Errors
 /// As [`backups`]; a file that cannot be removed is an error, too, and the next call goes on from there.
-pub fn prune(repository: &Path, keep: usize, world: &World) -> Result<Vec<String>> {
-    let disk = &*world.disk;
-    let all = backups(repository, world)?;
+pub fn prune(repository: &dyn Vault, keep: usize) -> Result<Vec<String>> {
+    let all = backups(repository)?;
     let (old, kept) = all.split_at(all.len().saturating_sub(keep));
-    let remove = |path: &Path| -> Result<()> {
-        if disk.exists(path) {
-            disk.remove(path).map_err(|e| Error::io(format_args!("remove {}", path.display()), &e))?;
-        }
-        Ok(())
+    let remove = |name: &str| {
+        repository.remove(name).map_err(|e| Error::io(format_args!("remove {repository}/{name}"), &e))
     };
     for info in old {
-        let contents = Contents::read(disk, repository, &info.name)?;
+        let contents = Contents::read(repository, &info.name)?;
         // The list goes first: without it the rest is no backup, with it all of the rest has to be there.
-        remove(&contents_path(repository, &info.name))?;
+        remove(&contents_name(&info.name))?;
         for file in &contents.files {
-            remove(&backup_dir(repository, &info.name).join(&file.name))?;
+            remove(&file_name(&info.name, &file.name))?;
         }
     }
     let mut needed = std::collections::BTreeSet::new();
     for info in kept {
-        let contents = Contents::read(disk, repository, &info.name)?;
+        let contents = Contents::read(repository, &info.name)?;
         needed.extend(contents.segments.into_iter().map(|s| s.name));
     }
-    let segments = repository.join("segments");
-    if disk.exists(&segments) {
-        for name in list(disk, &segments)?.into_iter().filter(|name| !needed.contains(name)) {
-            remove(&segments.join(name))?;
-        }
+    for name in list(repository, SEGMENTS)?.into_iter().filter(|name| !needed.contains(name)) {
+        remove(&format!("{SEGMENTS}/{name}"))?;
     }
     Ok(old.iter().map(|info| info.name.clone()).collect())
 }
 
-fn backup_dir(repository: &Path, name: &str) -> PathBuf {
-    repository.join("backups").join(name)
+const BACKUPS: &str = "backups";
+const SEGMENTS: &str = "segments";
+
+/// The name in the repository of a file of a backup.
+fn file_name(backup: &str, file: &str) -> String {
+    format!("{BACKUPS}/{backup}/{file}")
 }
 
-fn contents_path(repository: &Path, name: &str) -> PathBuf {
-    repository.join("backups").join(format!("{name}.txt"))
+fn contents_name(backup: &str) -> String {
+    format!("{BACKUPS}/{backup}.txt")
 }
 
-fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>> {
-    disk.list(dir).map_err(|e| Error::io(format_args!("list {}", dir.display()), &e))
+fn list(repository: &dyn Vault, folder: &str) -> Result<Vec<String>> {
+    repository.list(folder).map_err(|e| Error::io(format_args!("list {repository}/{folder}"), &e))
 }
 
-/// Writes a whole file, and the folders above it where they are missing.
-fn put(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || {
-        path.parent().map_or(Ok(()), |dir| disk.create_dir_all(dir))?;
-        disk.put(path, bytes)
-    };
-    write().map_err(|e: std::io::Error| Error::io(format_args!("write {}", path.display()), &e))
+fn put(repository: &dyn Vault, name: &str, bytes: &Bytes) -> Result<()> {
+    repository.put(name, bytes).map_err(|e| Error::io(format_args!("write {repository}/{name}"), &e))
 }
 
 /// A name is one part of a path, of characters that every file system takes.

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use wattline_env::World;
+use bytes::Bytes;
+use wattline_env::{Disk, World};
 use wattline_format::frame::checksum;
 use wattline_format::manifest::decode;
 use wattline_format::segment::Reader;
@@ -10,7 +11,7 @@ use wattline_model::ShardId;
 
 use super::contents::{Contents, Listed};
 use super::take::segment_name;
-use super::{BackupProgress, BackupSummary, BackupWatch, backup_dir, list, put};
+use super::{BackupProgress, BackupSummary, BackupWatch, SEGMENTS, Vault, file_name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::is_manifest;
 use crate::recover::shard_dir;
@@ -23,7 +24,7 @@ use crate::recover::shard_dir;
 /// `Input`: there is no such backup, or there is a store in `store` already. `Damaged`: a file of the backup is not
 /// what was written; the message names it. `Closed`: `watch` ended it.
 pub fn restore(
-    repository: &Path,
+    repository: &dyn Vault,
     name: &str,
     store: &Path,
     beside: &Path,
@@ -31,9 +32,12 @@ pub fn restore(
     watch: BackupWatch<'_>,
 ) -> Result<BackupSummary> {
     let disk = &*world.disk;
-    let contents = Contents::read(disk, repository, name)?;
+    let contents = Contents::read(repository, name)?;
     let first = shard_dir(store, ShardId(0));
-    if disk.exists(&first) && list(disk, &first)?.iter().any(|n| is_manifest(n) && n.ends_with(".wlm")) {
+    let is_store = || -> std::io::Result<bool> {
+        Ok(disk.exists(&first) && disk.list(&first)?.iter().any(|n| is_manifest(n) && n.ends_with(".wlm")))
+    };
+    if is_store().map_err(|e| Error::io(format_args!("list {}", first.display()), &e))? {
         let what = format!("there is a store in {} already", store.display());
         return Err(Error::new(ErrorKind::Input, what));
     }
@@ -45,10 +49,9 @@ pub fn restore(
         let progress = BackupProgress { bytes: summary.bytes, bytes_total: contents.info.bytes };
         if watch(progress) { Ok(()) } else { Err(Error::closed()) }
     };
-    let dir = backup_dir(repository, name);
-    let mut manifests: Vec<(&Listed, Vec<u8>)> = Vec::new();
+    let mut manifests: Vec<(&Listed, Bytes)> = Vec::new();
     for listed in &contents.files {
-        let bytes = read(world, &dir.join(&listed.name), listed)?;
+        let bytes = read(repository, &file_name(name, &listed.name), listed)?;
         match listed.name.split_once('/') {
             Some((_, file)) if is_manifest(file) => manifests.push((listed, bytes)),
             Some(_) => put(disk, &store.join(&listed.name), &bytes)?,
@@ -57,15 +60,15 @@ pub fn restore(
         done(&mut summary, listed.bytes)?;
     }
     for (listed, bytes) in &manifests {
-        let path = dir.join(&listed.name);
-        let state = decode(&path.display().to_string(), bytes)?.state;
+        let file = format!("{repository}/{}", file_name(name, &listed.name));
+        let state = decode(&file, bytes)?.state;
         for meta in &state.segments {
             let name = segment_name(state.shard.0, meta.id, meta.checksum);
-            let path = repository.join("segments").join(&name);
-            let bytes = disk.map(&path).map_err(|e| missing(&path, &e))?;
-            let reader = Reader::open(&path.display().to_string(), bytes)?;
+            let file = format!("{SEGMENTS}/{name}");
+            let bytes = repository.get(&file).map_err(|e| missing(repository, &file, &e))?;
+            let reader = Reader::open(&format!("{repository}/{file}"), bytes)?;
             if (reader.summary().checksum, reader.summary().bytes) != (meta.checksum, meta.bytes) {
-                let what = format!("{}: it is not the segment that was backed up", path.display());
+                let what = format!("{repository}/{file}: it is not the segment that was backed up");
                 return Err(Error::new(ErrorKind::Damaged, what));
             }
             reader.verify()?;
@@ -83,29 +86,34 @@ pub fn restore(
     Ok(summary)
 }
 
-fn read(world: &World, path: &Path, listed: &Listed) -> Result<Vec<u8>> {
-    let bytes = world.disk.read(path).map_err(|e| missing(path, &e))?;
+/// Writes a whole file, and the folders above it where they are missing.
+fn put(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || {
+        path.parent().map_or(Ok(()), |dir| disk.create_dir_all(dir))?;
+        disk.put(path, bytes)
+    };
+    write().map_err(|e: std::io::Error| Error::io(format_args!("write {}", path.display()), &e))
+}
+
+fn read(repository: &dyn Vault, file: &str, listed: &Listed) -> Result<Bytes> {
+    let bytes = repository.get(file).map_err(|e| missing(repository, file, &e))?;
     let found = (bytes.len() as u64, checksum(&bytes));
     if found != (listed.bytes, listed.checksum) {
         let what = format!(
-            "{}: expected {} bytes with checksum {:016x}, found {} with {:016x}",
-            path.display(),
-            listed.bytes,
-            listed.checksum,
-            found.0,
-            found.1
+            "{repository}/{file}: expected {} bytes with checksum {:016x}, found {} with {:016x}",
+            listed.bytes, listed.checksum, found.0, found.1
         );
         return Err(Error::new(ErrorKind::Damaged, what));
     }
     Ok(bytes)
 }
 
-fn missing(path: &Path, error: &std::io::Error) -> Error {
+fn missing(repository: &dyn Vault, file: &str, error: &std::io::Error) -> Error {
     match error.kind() {
         std::io::ErrorKind::NotFound => Error::new(
             ErrorKind::Damaged,
-            format!("{}: it belongs to the backup and is not there", path.display()),
+            format!("{repository}/{file}: it belongs to the backup and is not there"),
         ),
-        _ => Error::io(format_args!("read {}", path.display()), error),
+        _ => Error::io(format_args!("read {repository}/{file}"), error),
     }
 }

@@ -268,7 +268,7 @@ pub(super) fn decode_index(
     let index = index.ok_or_else(|| input.damaged("an index before the footer", start))?;
     let found = frame::checksum(index);
     let mut input = Input::new(file, start, index);
-    if found != index_checksum {
+    if !frame::is_same(found, index_checksum) {
         return Err(input.damaged(&format!("index checksum {index_checksum:016x}"), format!("{found:016x}")));
     }
     let list = decode_models(&mut input, version, models, start)?;

@@ -238,7 +238,7 @@ impl Reader {
         let bytes = self.slice(start, place.directory_bytes)?;
         let mut input = Input::new(&self.inner.file, start, bytes);
         let (expected, found) = (place.directory_checksum, frame::checksum_u32(bytes));
-        if found != expected {
+        if !frame::is_same(found, expected) {
             return Err(input.damaged(&format!("directory checksum {expected:08x}"), format!("{found:08x}")));
         }
         let (blocks, points) = (chunk.blocks.len(), chunk.points.len());
@@ -261,7 +261,7 @@ impl Reader {
         let input = Input::new(&self.inner.file, payload.offset, bytes);
         if let Some(expected) = payload.checksum {
             let found = frame::checksum_u32(bytes);
-            if found != expected {
+            if !frame::is_same(found, expected) {
                 return Err(input.damaged(&format!("block checksum {expected:08x}"), format!("{found:08x}")));
             }
         }
