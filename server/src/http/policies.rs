@@ -1,6 +1,6 @@
 //! `/api/v1/policies` and `/api/v1/audit`: storage policy groups, and who changed what.
 //!
-//! Owns: paths and status codes. Does not own: the JSON form and the rules of a group (`registry`), making it rule
+//! Owns: paths and pages. Does not own: the JSON form and the rules of a group (`registry`), making it rule
 //! ([`crate::policies`]).
 
 use std::collections::HashMap;
@@ -9,7 +9,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -58,8 +57,8 @@ pub async fn save(State(app): Shared, Path(name): Path<String>, Query(params): P
 /// `DELETE /policies/{group}`, once it has no models.
 pub async fn delete(State(app): Shared, Path(name): Path<String>, Query(params): Params) -> Answer {
     let org = asked_org(&app.registry, &params)?;
-    policies::delete(&app, org.id, name).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    policies::delete(&app, org.id, name.clone()).await?;
+    Ok(Json(json!({"removed": name})).into_response())
 }
 
 /// `GET /audit`, newest first, in pages of `?limit=` from `?offset=`.
