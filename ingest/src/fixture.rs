@@ -135,6 +135,7 @@ impl<'a> Publisher<'a> {
             now: NOW,
             time_max: time_max(NOW, FUTURE_LIMIT_MICROS),
             collect_missing: self.collect_missing,
+            collect_unformatted: true,
             order: &mut self.order,
             scratch: &mut self.scratch,
         };

@@ -174,17 +174,19 @@ pub struct PointPolicy {
     pub last_changed: bool,
 }
 
-/// The policies of one model, by number of the point; points beyond the end have none.
+/// The policies of one model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelPolicy {
-    /// One a point.
+    /// One a point, by number.
     pub points: Vec<PointPolicy>,
+    /// That of points beyond the end.
+    pub rest: PointPolicy,
 }
 
 impl ModelPolicy {
     /// The policy of a point.
     pub fn point(&self, point: PointId) -> PointPolicy {
-        self.points.get(point.0 as usize).copied().unwrap_or_default()
+        self.points.get(point.0 as usize).copied().unwrap_or(self.rest)
     }
 }
 
@@ -200,7 +202,10 @@ pub struct Policies {
 impl Policies {
     /// The policy of a model's samples as they are sent; `None`: every sample is kept.
     pub fn of(&self, model: ModelId) -> Option<&ModelPolicy> {
-        const LATEST_ONLY: &ModelPolicy = &ModelPolicy { points: Vec::new() };
+        const LATEST_ONLY: &ModelPolicy = &ModelPolicy {
+            points: Vec::new(),
+            rest: PointPolicy { history: None, normalized: false, last_changed: false },
+        };
         self.models.get(&model).or(self.others_latest_only.then_some(LATEST_ONLY))
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use wattline_model::{AssetId, Model, ModelId, OrgId};
 
-use crate::{Device, Org, PolicyGroup, Product};
+use crate::{Device, Org, PolicyGroup, Product, Unformatted};
 
 /// A model with what the registry knows beside it.
 #[derive(Clone)]
@@ -49,6 +49,8 @@ pub(crate) enum Edit {
     ChangedDevices(Vec<Arc<Device>>),
     /// All storage policy groups, as they are now.
     PolicyGroups(Vec<PolicyGroup>),
+    /// All organizations that keep unformatted data, as they are now.
+    Unformatted(Vec<Unformatted>),
 }
 
 /// Everything that exists.
@@ -66,6 +68,7 @@ pub(crate) struct Cache {
     of_model: HashMap<ModelId, Vec<AssetId>>,
     zones: HashSet<Arc<str>>,
     policy_groups: Arc<Vec<PolicyGroup>>,
+    unformatted: Vec<Unformatted>,
     hasher: DefaultHashBuilder,
 }
 
@@ -97,6 +100,11 @@ impl Cache {
     /// By organization and name.
     pub(crate) fn policy_groups(&self) -> &Arc<Vec<PolicyGroup>> {
         &self.policy_groups
+    }
+
+    /// Few: one an organization at most.
+    pub(crate) fn unformatted(&self) -> &[Unformatted] {
+        &self.unformatted
     }
 
     pub(crate) fn product(&self, key: &str) -> Option<&ProductEntry> {
@@ -156,6 +164,7 @@ impl Cache {
                 devices.into_iter().for_each(|device| self.replace_device(device))
             }
             Edit::PolicyGroups(groups) => self.policy_groups = Arc::new(groups),
+            Edit::Unformatted(all) => self.unformatted = all,
         }
     }
 

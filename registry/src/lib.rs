@@ -7,7 +7,7 @@
 //! Does not own: measure-point data (`storage`), the digest by which a device proves itself (`ingest`), HTTP and the
 //! command line (`server`).
 //!
-//! Reading order: [`models`] → [`products`] → [`devices`] → [`orgs`] → [`policies`] → [`deletions`] →
+//! Reading order: [`models`] → [`products`] → [`devices`] → [`orgs`] → [`policies`], [`unformatted`] → [`deletions`] →
 //! [`audit`]; then `schema` (the file), `cache` (the memory), [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
 //!
 //! One change: *check → lock → look at the cache → transaction → commit (synced) → apply the edit to the cache*.
@@ -35,6 +35,7 @@ pub mod products;
 mod schema;
 pub mod secret;
 pub mod thing_json;
+pub mod unformatted;
 
 pub use audit::AuditEntry;
 pub use check::timezone;
@@ -46,6 +47,7 @@ pub use orgs::{DEFAULT_ORG, NewOrg, Org};
 pub use policies::{KeepFrom, Policy, PolicyGroup, PolicyPoint};
 pub use products::{NewProduct, Product};
 pub use secret::Secret;
+pub use unformatted::Unformatted;
 
 /// The registry: a cheap handle on one open file, safe to use from many threads.
 ///
@@ -164,6 +166,7 @@ fn recover(path: &Path) -> Result<(Connection, Cache), Error> {
     products::load(&connection, &mut cache)?;
     devices::load(&connection, &mut cache)?;
     policies::load(&connection, &mut cache)?;
+    unformatted::load(&connection, &mut cache)?;
     // Reading everything has filled the page cache; what is cached here is not read from there again.
     connection.execute_batch("PRAGMA shrink_memory").map_err(|e| Error::sqlite("open", e))?;
     Ok((connection, cache))

@@ -15,6 +15,7 @@ use wattline_model::{DataType, EnumKind, Model, ModelId, OrgId, Point, PointId, 
 
 use crate::cache::{Cache, Edit, ModelEntry};
 use crate::error::{Error, ErrorKind};
+use crate::unformatted::UNFORMATTED;
 use crate::{Registry, check, number};
 
 use self::rows::insert_points;
@@ -32,7 +33,7 @@ pub const MODEL_DEPTH_MAX: usize = 16;
 pub const RESERVED_POINT_KEYS: [&str; 4] = ["asset_id", "time", "product_key", "device_key"];
 
 /// Tables that stand beside the models' tables.
-pub const RESERVED_MODEL_KEYS: [&str; 2] = ["assets", "models"];
+pub const RESERVED_MODEL_KEYS: [&str; 3] = ["assets", "models", UNFORMATTED];
 
 /// What the column of a point's quality has behind the point's key.
 pub const QUALITY_SUFFIX: &str = "_quality";
@@ -121,6 +122,12 @@ impl Registry {
         if RESERVED_MODEL_KEYS.contains(&new.key.as_str()) {
             return Err(Error::input(item, "modelId", "is the name of a table of the system"));
         }
+        self.create_any_model(new)
+    }
+
+    /// [`create_model`](Self::create_model), whatever its key.
+    pub(crate) fn create_any_model(&self, new: NewModel) -> Result<Arc<Model>, Error> {
+        let item = format!("model {}", new.key);
         let name = if new.name.is_empty() { new.key.clone() } else { new.name };
         check::name(&item, "name", &name)?;
         let points = check_points(&item, new.points)?;

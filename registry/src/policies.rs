@@ -13,8 +13,8 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use rusqlite::{Connection, Row, Transaction, params};
 use wattline_model::{
-    HistoryRule, Kind, ModelId, ModelPolicy, OrgId, PointId, Policies, Retention, StorageType, Thinning,
-    Tolerance,
+    HistoryRule, Kind, ModelId, ModelPolicy, OrgId, PointId, PointPolicy, Policies, Retention, StorageType,
+    Thinning, Tolerance,
 };
 
 use crate::cache::{Cache, Edit};
@@ -190,6 +190,10 @@ impl Registry {
                 }
             }
         }
+        let rest = PointPolicy { history: Some(HistoryRule::AS_SENT), ..PointPolicy::default() };
+        for kept in self.cache().unformatted() {
+            policies.models.insert(kept.model, ModelPolicy { rest, ..ModelPolicy::default() });
+        }
         policies
     }
 
@@ -215,6 +219,10 @@ impl Registry {
                 add_horizons(&mut horizons, model, history);
                 add_horizons(&mut horizons, model.by_minute(), minutes);
             }
+        }
+        for kept in self.cache().unformatted() {
+            let micros = kept.retention.map(|retention| keep_from(now_micros, retention));
+            horizons.extend(micros.map(|micros| KeepFrom { model: kept.model, points: None, micros }));
         }
         horizons
     }

@@ -129,6 +129,11 @@ CREATE TABLE policy_points (
     PRIMARY KEY (policy, model, point),
     FOREIGN KEY (model, point) REFERENCES points (model, id)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE unformatted (
+    org INTEGER PRIMARY KEY REFERENCES orgs (id),
+    model INTEGER NOT NULL REFERENCES models (id),
+    retention TEXT
+) STRICT;
 CREATE TABLE audit (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     micros INTEGER NOT NULL,

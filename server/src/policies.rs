@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use wattline_model::Timestamp;
-use wattline_registry::{KeepFrom, PolicyGroup, Registry};
+use wattline_model::{Retention, Timestamp};
+use wattline_registry::{KeepFrom, PolicyGroup, Registry, Unformatted};
 use wattline_storage::{Horizon, Store};
 
 use crate::error::Result;
@@ -89,6 +89,30 @@ pub async fn delete(
     blocking(move || {
         app.registry.delete_policy_group(org, &name, OPERATOR, now_micros())?;
         Ok::<_, ApiError>(app.ruling.apply(&app.store)?)
+    })
+    .await
+}
+
+/// Keeps an organization's unformatted data from now on, or refuses it.
+///
+/// # Errors
+/// As [`save`].
+pub async fn keep_unformatted(
+    app: &Arc<App>,
+    org: wattline_model::OrgId,
+    kept: Option<Option<Retention>>,
+) -> std::result::Result<Option<Unformatted>, ApiError> {
+    app.take_changes()?;
+    let app = Arc::clone(app);
+    blocking(move || {
+        match kept {
+            Some(retention) => {
+                app.registry.keep_unformatted(org, retention, OPERATOR, now_micros())?;
+            }
+            None => app.registry.refuse_unformatted(org, OPERATOR, now_micros())?,
+        }
+        app.ruling.apply(&app.store)?;
+        Ok::<_, ApiError>(app.registry.unformatted(org))
     })
     .await
 }

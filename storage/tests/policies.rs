@@ -30,8 +30,10 @@ struct Plant {
 impl Plant {
     /// The point numbers are places in `points`.
     fn new(points: Vec<PointPolicy>) -> Plant {
-        let policies =
-            Policies { models: [(MODEL, ModelPolicy { points })].into(), others_latest_only: false };
+        let policies = Policies {
+            models: [(MODEL, ModelPolicy { points, ..ModelPolicy::default() })].into(),
+            others_latest_only: false,
+        };
         let (disk, policies) = (SimDisk::new(), Arc::new(policies));
         let store = Plant::open(&disk, &policies);
         Plant { disk, store, policies }

@@ -3,6 +3,7 @@
 use serde_json::json;
 use wattline_tests::admin::{post_json, turbine_model};
 use wattline_tests::mqtt::ANSWER_TIMEOUT;
+use wattline_tests::server::try_run_wattline;
 use wattline_tests::sign::login;
 use wattline_tests::{Connect, Device, Mqtt, Packet, Server};
 
@@ -75,4 +76,47 @@ fn unknown_devices_and_points_register_themselves_where_allowed() {
     let server = start(dir.path());
     assert_eq!(server.http().sql("SELECT gearbox_temp, brake, label FROM auto"), [["61.25", "true", "x"]]);
     assert!(Mqtt::connect(server.mqtt, &Connect::new(newcomer)).unwrap().is_ok());
+}
+
+#[test]
+fn what_a_model_does_not_define_is_kept_as_text_where_the_organization_asks_for_it() {
+    let dir = data_dir();
+    let server = start(dir.path());
+    let http = server.http();
+    http.create_model(&turbine_model("mill"));
+    http.create_product("pk", "mill");
+    let device = http.create_device("pk", "dk");
+    let mut mqtt = device.connect(&server);
+    let message = |time_ms: i64| {
+        let points = json!({"n": 1, "raw_reg_4011": "0x1F", "raw.flags": [1, 2], "level": 2.50});
+        post_json(7, &points, time_ms)
+    };
+    let mut code =
+        |time_ms: i64| mqtt.request(&device.topic("post"), &message(time_ms)).unwrap()["code"].clone();
+    assert_ne!(code(BASE_MS), 200, "nobody asked for it");
+
+    let wattline = |args: &[&str]| {
+        let url = format!("http://{}", server.http);
+        try_run_wattline(&[args, &["--server", &url]].concat(), &[])
+            .unwrap_or_else(|output| panic!("{output}"))
+    };
+    assert!(wattline(&["policy", "unformatted", "--keep", "1y"]).contains("kept for 1y"));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+    assert_eq!(code(now), 200);
+    assert_eq!(code(now + 1), 200, "the keys are known now");
+    let rows = http.sql(&format!(
+        "SELECT raw_reg_4011, \"raw.flags\", level FROM unformatted WHERE asset_id = '{}'",
+        device.asset_id
+    ));
+    assert_eq!(rows, vec![vec!["0x1F", "[1,2]", "2.5"]; 2], "texts bare, all else as JSON");
+    assert_eq!(http.sql_number("SELECT count(*) FROM mill"), 2.0, "defined points go where they went");
+
+    wattline(&["policy", "unformatted", "--refuse"]);
+    assert_ne!(code(now + 2), 200);
+    assert_eq!(http.sql_number("SELECT count(*) FROM unformatted"), 2.0, "what was kept stays");
+    let audit = http.get("/api/v1/audit").ok();
+    assert_eq!(
+        (&audit[0]["action"], &audit[1]["action"]),
+        (&json!("refuse unformatted data"), &json!("keep unformatted data"))
+    );
 }

@@ -19,7 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use wattline_model::{BatchBuilder, Channel, DataType, Model, ModelId, Timestamp};
+use wattline_model::{BatchBuilder, Channel, DataType, Model, ModelId, PointId, Timestamp};
 use wattline_registry::{Device, Registry};
 
 use crate::check::quote;
@@ -97,6 +97,8 @@ pub struct Context<'a> {
     pub time_max: Timestamp,
     /// Whether unknown points are to be listed in [`Outcome::missing`] instead of refused.
     pub collect_missing: bool,
+    /// Whether keys that the organization's model of unformatted data lacks are to be listed there.
+    pub collect_unformatted: bool,
     /// The usual order of keys, kept from message to message.
     pub order: &'a mut KeyOrder,
     /// Room for text that has to be rewritten.
@@ -230,6 +232,8 @@ struct State<'x, 'c, 'p> {
     skip_invalid: bool,
     entries: usize,
     tally: Tally,
+    /// What the open row's device sent that its model does not define: the number of the key, and its text.
+    unformatted: Vec<(PointId, String)>,
     /// The sub-device of the entry before: batches list a device's samples one after the other.
     last_other: Option<(Arc<Device>, Arc<Model>)>,
 }
@@ -284,6 +288,7 @@ impl<'x, 'c, 'p> State<'x, 'c, 'p> {
             skip_invalid: false,
             entries: 0,
             tally: Tally::default(),
+            unformatted: Vec::new(),
             last_other: None,
         }
     }

@@ -293,6 +293,7 @@ impl Session {
             now: turn.now,
             time_max: ingestor.time_max(turn.now),
             collect_missing: ingestor.settings().auto_register_points && !self.points_tried,
+            collect_unformatted: !self.points_tried,
             order: &mut self.order,
             scratch: &mut self.scratch,
         };

@@ -35,6 +35,8 @@ pub(crate) struct ModelTable {
     columns: Columns,
     registry: Registry,
     store: Store,
+    /// Whether its assets are those of any model: it is the table of unformatted data.
+    is_of_all_models: bool,
     /// Whether the text ids of *all* the model's assets ascend with their numbers. Kept as long as this table, and so
     /// as long as the registry does not change.
     in_key_order: OnceLock<bool>,
@@ -49,7 +51,16 @@ impl ModelTable {
     /// The table of the minute values of `model`.
     pub(crate) fn normalized(model: Arc<Model>, registry: Registry, store: Store) -> ModelTable {
         let (stored, columns) = (model.id.by_minute(), Columns::of_samples(&model));
-        ModelTable { model, stored, columns, registry, store, in_key_order: OnceLock::new() }
+        let is_of_all_models = registry.is_unformatted(model.id);
+        ModelTable {
+            model,
+            stored,
+            columns,
+            registry,
+            store,
+            is_of_all_models,
+            in_key_order: OnceLock::new(),
+        }
     }
 
     /// The numbers of the assets that a filter lets through, ascending. An id that is no asset of this model has no
@@ -59,7 +70,7 @@ impl ModelTable {
         let mut assets: Vec<AssetId> = texts
             .iter()
             .filter_map(|text| self.registry.asset_by_key(text))
-            .filter(|device| device.model == self.model.id)
+            .filter(|device| self.is_of_all_models || device.model == self.model.id)
             .map(|device| device.asset)
             .collect();
         assets.sort_unstable();
@@ -67,6 +78,9 @@ impl ModelTable {
     }
 
     fn are_in_key_order(&self, assets: Option<&[AssetId]>) -> bool {
+        if self.is_of_all_models {
+            return false;
+        }
         let ascending = |keys: &[Arc<str>]| keys.is_sorted_by(|a, b| a < b);
         match assets {
             Some(assets) if assets.len() <= ORDER_ASSETS_MAX => {

@@ -54,6 +54,17 @@ enum Act {
         #[command(flatten)]
         asked: Asked,
     },
+    /// Keep what devices send beside their models as text, or refuse it; without a flag: show which
+    Unformatted {
+        /// Keep it this long from now on: 1M, 3M, 6M, 1y, 2y, 3y, 5y, 10y, 15y, 20y, or forever
+        #[arg(long, value_name = "HOW_LONG", conflicts_with = "refuse")]
+        keep: Option<String>,
+        /// Refuse it from now on; what is kept stays
+        #[arg(long)]
+        refuse: bool,
+        #[command(flatten)]
+        asked: Asked,
+    },
     /// Remove a group that has no models any more
     Delete {
         /// Its name
@@ -119,6 +130,25 @@ pub fn run(args: &Args) -> Result<()> {
             let path = asked.path(Some(name));
             let saved = Client::new(&asked.server)?.json(Method::PUT, &path, Some(document))?;
             show_list(&Value::from(lines(&saved)), false, &COLUMNS)
+        }
+        Act::Unformatted { keep, refuse, asked } => {
+            let client = Client::new(&asked.server)?;
+            let path = with_query("/api/v1/unformatted", &[("org", asked.org.as_deref())]);
+            let answer = match keep.as_deref() {
+                _ if *refuse => client.json(Method::DELETE, &path, None)?,
+                None => client.get(&path)?,
+                Some("forever") => client.json(Method::PUT, &path, Some("{}".into()))?,
+                Some(retention) => {
+                    let body = json!({"retention": retention}).to_string();
+                    client.json(Method::PUT, &path, Some(body.into()))?
+                }
+            };
+            let told = match (&answer["kept"], answer["retention"].as_str()) {
+                (Value::Bool(true), Some(retention)) => format!("kept for {retention}"),
+                (Value::Bool(true), None) => "kept for ever".to_owned(),
+                _ => "refused".to_owned(),
+            };
+            output::print(&format!("what devices send beside their models is {told}\n"))
         }
         Act::Delete { group, asked } => {
             Client::new(&asked.server)?.json(Method::DELETE, &asked.path(Some(group)), None)?;

@@ -137,6 +137,12 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/assets/{asset}/latest", get(latest::read))
         .route("/policies", get(policies::list))
         .route("/policies/{group}", get(policies::show).put(policies::save).delete(policies::delete))
+        .route(
+            "/unformatted",
+            get(policies::show_unformatted)
+                .put(policies::keep_unformatted)
+                .delete(policies::refuse_unformatted),
+        )
         .route("/audit", get(policies::audit))
         .route("/deletions", get(deletions::list).post(deletions::submit))
         .route("/deletions/{id}", get(deletions::show))

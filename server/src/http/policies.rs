@@ -1,4 +1,5 @@
-//! `/api/v1/policies` and `/api/v1/audit`: storage policy groups, and who changed what.
+//! `/api/v1/policies`, `/api/v1/unformatted` and `/api/v1/audit`: storage policy groups, what models do not define, and
+//! who changed what.
 //!
 //! Owns: paths and pages. Does not own: the JSON form and the rules of a group (`registry`), making it rule
 //! ([`crate::policies`]).
@@ -10,9 +11,12 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use serde_json::{Value, json};
+use wattline_model::Retention;
+use wattline_registry::Unformatted;
 
-use super::body::whole;
+use super::body::{json as decode_json, whole};
 use super::error::ApiError;
 use super::registry::{asked_org, number};
 use super::{App, blocking};
@@ -59,6 +63,48 @@ pub async fn delete(State(app): Shared, Path(name): Path<String>, Query(params):
     let org = asked_org(&app.registry, &params)?;
     policies::delete(&app, org.id, name.clone()).await?;
     Ok(Json(json!({"removed": name})).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnformattedJson {
+    #[serde(default)]
+    retention: Option<String>,
+}
+
+/// `GET /unformatted`: whether the organization keeps what models do not define, and for how long.
+pub async fn show_unformatted(State(app): Shared, Query(params): Params) -> Answer {
+    let org = asked_org(&app.registry, &params)?;
+    Ok(Json(unformatted_json(app.registry.unformatted(org.id))).into_response())
+}
+
+/// `PUT /unformatted`: keeps it from now on, for `retention` or for ever.
+pub async fn keep_unformatted(State(app): Shared, Query(params): Params, body: Body) -> Answer {
+    let org = asked_org(&app.registry, &params)?;
+    let bytes = whole(body, app.http.body_bytes_max, app.http.read_timeout).await?;
+    let asked: UnformattedJson = decode_json(&bytes)?;
+    let named = |name: &String| {
+        let known = Retention::NAMES.join(", ");
+        Retention::by_name(name)
+            .ok_or_else(|| ApiError::input(format!("field retention: {name:?} is none of {known}")))
+    };
+    let retention = asked.retention.as_ref().map(named).transpose()?;
+    let kept = policies::keep_unformatted(&app, org.id, Some(retention)).await?;
+    Ok(Json(unformatted_json(kept)).into_response())
+}
+
+/// `DELETE /unformatted`: refuses it from now on; what is kept stays.
+pub async fn refuse_unformatted(State(app): Shared, Query(params): Params) -> Answer {
+    let org = asked_org(&app.registry, &params)?;
+    let kept = policies::keep_unformatted(&app, org.id, None).await?;
+    Ok(Json(unformatted_json(kept)).into_response())
+}
+
+fn unformatted_json(kept: Option<Unformatted>) -> Value {
+    json!({
+        "kept": kept.is_some(),
+        "retention": kept.and_then(|kept| kept.retention).map(Retention::name),
+    })
 }
 
 /// `GET /audit`, newest first, in pages of `?limit=` from `?offset=`.

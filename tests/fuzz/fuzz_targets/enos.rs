@@ -22,6 +22,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         now: Timestamp(1_767_225_600_000_000),
         time_max: Timestamp(1_767_225_600_000_000 + 3_600_000_000),
         collect_missing: which & 4 != 0,
+        collect_unformatted: which & 8 != 0,
         order: &mut KeyOrder::default(),
         scratch: &mut String::new(),
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use wattline_model::Model;
+use wattline_model::{Model, Timestamp, ValueRef};
 use wattline_registry::Device;
 
 use super::envelope::{Name, NameSeed, TextSeed};
@@ -158,6 +158,7 @@ impl<'p> State<'_, '_, 'p> {
             invalid: tally.invalid_count,
             missing: tally.missing.len(),
         };
+        self.unformatted.clear();
         self.rows.begin_row(model, asset, self.upload.channel());
         entry.open = Some((target.clone(), faults));
         target
@@ -191,7 +192,7 @@ impl<'p> State<'_, '_, 'p> {
         };
         if !entry.open.as_ref().is_some_and(|(open, _)| open.same(&target)) {
             self.close(&mut entry);
-            let target = self.open(&mut entry, target);
+            let target = self.open(&mut entry, target.clone());
             let mut json = serde_json::Deserializer::from_str(points);
             PointsSeed { state: self, target, place }.deserialize(&mut json)?;
         }
@@ -203,13 +204,34 @@ impl<'p> State<'_, '_, 'p> {
             Some(time) => check::time_millis(time, self.context.time_max),
         };
         match time {
-            Ok(time) => self.rows.end_row(time),
+            Ok(time) => {
+                self.rows.end_row(time);
+                self.end_unformatted(&target, time);
+            }
             Err(fault) => {
                 self.rows.cancel_row();
                 self.tally.invalid(fault.code, || format!("{place}.time: {}", fault.reason));
             }
         }
         Ok(())
+    }
+
+    /// Adds what the device sent beside its model as a row of the organization's model of unformatted data.
+    fn end_unformatted(&mut self, target: &Target, time: Timestamp) {
+        if self.unformatted.is_empty() {
+            return;
+        }
+        let (asset, org) = match target {
+            Target::Own => (self.context.device.asset, self.context.model.org),
+            Target::Other(device, model) => (device.asset, model.org),
+        };
+        let Some(kept) = self.context.registry.unformatted(org) else { return };
+        self.rows.begin_row(kept.model, asset, self.upload.channel());
+        for (point, text) in self.unformatted.drain(..) {
+            let fits = self.rows.cell(point, ValueRef::Text(&text), None);
+            debug_assert!(fits, "all of them are texts");
+        }
+        self.rows.end_row(time);
     }
 
     /// The device an entry is about, by its keys.

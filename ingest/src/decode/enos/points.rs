@@ -1,9 +1,12 @@
 //! The points of one entry, straight into the open row.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use wattline_model::{DataType, Model, Point};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use wattline_model::limits::JSON_BYTES_MAX;
+use wattline_model::{DataType, Model, OrgId, Point};
 
 use super::entry::{Place, Target};
 use super::{Missing, State};
@@ -61,8 +64,10 @@ impl<'de> Visitor<'de> for PointsSeed<'_, '_, '_, 'de> {
                     state.tally.missing.extend(missing);
                 }
                 Found::Unknown(key) => {
-                    map.next_value::<IgnoredAny>()?;
-                    unknown(state, place, model, &key);
+                    let value = map.next_value::<&'de RawValue>()?;
+                    if !state.keep_unformatted(model.org, &key, value.get()) {
+                        unknown(state, place, model, &key);
+                    }
                 }
             }
         }
@@ -70,6 +75,36 @@ impl<'de> Visitor<'de> for PointsSeed<'_, '_, '_, 'de> {
             state.tally.refuse(Code::Empty, || format!("{place}.measurepoints is empty"));
         }
         Ok(())
+    }
+}
+
+impl State<'_, '_, '_> {
+    /// Takes note of a value that the model does not define; `false` where it is not kept.
+    fn keep_unformatted(&mut self, org: OrgId, key: &str, value: &str) -> bool {
+        let registry = self.context.registry;
+        let Some(model) = registry.unformatted(org).and_then(|kept| registry.model(kept.model)) else {
+            return false;
+        };
+        let text = match serde_json::from_str::<Cow<'_, str>>(value) {
+            Ok(text) => text.into_owned(),
+            Err(_) if value == "null" => return false,
+            Err(_) => value.to_owned(),
+        };
+        if text.is_empty() || text.len() > JSON_BYTES_MAX {
+            return false;
+        }
+        match model.point_by_key(key) {
+            Some(point) => {
+                self.unformatted.push((point.id, text));
+                true
+            }
+            None => {
+                let (model, key, data_type) = (model.id, key.to_owned(), DataType::String);
+                let missing = Missing { model, key, data_type, has_quality: false };
+                self.tally.missing.extend(self.context.collect_unformatted.then_some(missing));
+                false
+            }
+        }
     }
 }
 

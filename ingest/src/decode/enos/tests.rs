@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 use wattline_model::{Channel, DataType};
 
+use wattline_registry::{DEFAULT_ORG, NewPoint};
+
 use super::Upload;
 use crate::code::Code;
 use crate::fixture::{NOW, Plant, Publisher};
@@ -460,4 +462,33 @@ fn json_like() -> impl Strategy<Value = String> {
         format!(r#"{{"id":1,"params":[{{"measurepoints":{{"Temp":1}},{}"productKey":"pkS","deviceKey":"dkS1"}}]}}"#, words.concat())
     });
     prop_oneof![loose, tight]
+}
+
+#[test]
+fn what_a_model_does_not_define_becomes_a_row_of_texts_of_the_same_device_and_time() {
+    let plant = Plant::new();
+    let registry = &plant.registry;
+    let kept = registry.keep_unformatted(DEFAULT_ORG, None, "ann", 0).unwrap();
+    let message = r#"{"id":"1","version":"1.0","method":"thing.measurepoint.post.batch","params":[
+        {"measurepoints":{"Temp":1.5,"reg":"0x1F","n":null},"time":1767225000000},
+        {"productKey":"pkS","deviceKey":"dkS1","measurepoints":{"reg":{"value":7},"Temp":2},"time":1767225000001}],
+        "skipInvalidMeasurepoints":true}"#;
+    let mut publisher = Publisher::new(&plant, "pkG", "dkG");
+    publisher.online.insert(plant.device("pkS", "dkS1").asset);
+    let outcome = publisher.send(Upload::PostBatch, message.as_bytes());
+    assert_eq!(
+        outcome.missing.iter().map(|m| (m.model, m.key.as_str())).collect::<Vec<_>>(),
+        [(kept.model, "reg"); 2]
+    );
+    assert!(publisher.rows.is_empty(), "decoded again once the key is there");
+    registry.add_points(kept.model, vec![NewPoint::new("reg", DataType::String)]).unwrap();
+    let outcome = publisher.send(Upload::PostBatch, message.as_bytes());
+    assert_eq!((outcome.code, outcome.invalid), (Code::Ok, 1), "null is nothing to keep");
+    let expected = [
+        "dkG.Temp@1767225000000=1.5",
+        "dkG.reg@1767225000000=0x1F",
+        "dkS1.Temp@1767225000001=2.0",
+        "dkS1.reg@1767225000001={\"value\":7}",
+    ];
+    assert_eq!(publisher.samples(), expected);
 }
