@@ -204,9 +204,12 @@ pub(crate) fn some_deletion(rows: &Rows, target: DeletionTarget) -> Deletion {
 
 /// Takes what `deletion` means out of a history.
 pub(crate) fn delete_from(history: &mut History, deletion: &Deletion) {
-    history.retain(|&(asset, point, time), _| {
-        model_of(asset) != deletion.model || !deletion.means(AssetId(asset), PointId(point), Timestamp(time))
-    });
+    history.retain(|key, _| !is_meant(deletion, key));
+}
+
+/// Whether `deletion` means the sample.
+fn is_meant(deletion: &Deletion, &(asset, point, time): &Key) -> bool {
+    model_of(asset) == deletion.model && deletion.means(AssetId(asset), PointId(point), Timestamp(time))
 }
 
 /// A request for everything of a model.
@@ -338,6 +341,8 @@ impl Oracle {
     pub(crate) fn acknowledge_deletion(&mut self, deletion: &Deletion, latest_too: bool) {
         delete_from(&mut self.acknowledged, deletion);
         self.doubtful.iter_mut().for_each(|batch| delete_from(batch, deletion));
+        // What is gone now tells nothing about a deletion before whose fate is not known.
+        self.doubtful_deletions.iter_mut().for_each(|doubtful| doubtful.retain(|key| !is_meant(deletion, key)));
         self.latest_differ |= !latest_too;
     }
 
