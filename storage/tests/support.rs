@@ -342,7 +342,9 @@ impl Oracle {
         delete_from(&mut self.acknowledged, deletion);
         self.doubtful.iter_mut().for_each(|batch| delete_from(batch, deletion));
         // What is gone now tells nothing about a deletion before whose fate is not known.
-        self.doubtful_deletions.iter_mut().for_each(|doubtful| doubtful.retain(|key| !is_meant(deletion, key)));
+        self.doubtful_deletions
+            .iter_mut()
+            .for_each(|doubtful| doubtful.retain(|key| !is_meant(deletion, key)));
         self.latest_differ |= !latest_too;
     }
 

@@ -28,14 +28,16 @@ pub use writer::Writer;
 /// The first and the last bytes of a segment file.
 pub const MAGIC: &[u8; 8] = b"WATTSEG\0";
 /// The format version written.
-pub const VERSION: u32 = 2;
-/// Rows of a block that is written at most: one decoded column of a block stays in a core's first-level cache, and
-/// statistics are fine enough to answer for hours and days.
+pub const VERSION: u32 = 3;
+/// Rows of a block that is written at most, where a column has values in all of them: one decoded column of a block stays
+/// in a core's first-level cache, and statistics are fine enough to answer for hours and days. Where the fullest column
+/// has fewer values, a block has as many rows as that one takes for so many.
 pub const BLOCK_ROWS: usize = 1024;
-/// Rows of a block that is read at most. Longer blocks are smaller a point; the format leaves room to choose them.
-pub const BLOCK_ROWS_MAX: usize = 4 * BLOCK_ROWS;
-/// Rows of a chunk at most: bounds what a writer buffers and what a reader lays out for one chunk.
+/// Rows of a chunk at most: bounds what a writer buffers and what a reader lays out for one chunk. A block whose columns
+/// have values in few of their rows may be as long.
 pub const CHUNK_ROWS: usize = 64 * 1024;
+/// Rows of a block in version 2 at most.
+const BLOCK_ROWS_MAX_V2: usize = 4 * BLOCK_ROWS;
 /// A run of at least this many rows gets blocks of its own; shorter ones share.
 pub const RUN_ROWS_ALONE: usize = 256;
 

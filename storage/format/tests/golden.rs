@@ -339,26 +339,61 @@ fn describe_segment(bytes: &[u8]) -> String {
     text
 }
 
-#[test]
-fn segments_of_version_1_are_read() {
-    check_kept("segment", 1, "hot", describe_segment);
-    check_kept("segment", 1, "deep", describe_segment);
+/// A model of 60 points that take turns, at uneven times: what version 3 is for.
+fn wide_segment_file(depth: Depth) -> Vec<u8> {
+    let header = segment::Header {
+        store: 0x1234_5678_9ABC,
+        shard: ShardId(3),
+        partition: 1_699_488_000_000_000,
+        partition_micros: 604_800_000_000,
+        level: 2,
+        first_seqno: Seqno(1),
+        last_seqno: Seqno(40),
+    };
+    let mut writer = Writer::new(header, depth);
+    for asset in 1..3_u32 {
+        let rows = 3_000 / asset;
+        let time = |row: u32| 1_699_488_000_000_000 + i64::from(row) * 1_000_000 + i64::from(row * 7 % 13);
+        let times: Vec<i64> = (0..rows).map(time).collect();
+        let columns: Vec<Column> = (0..60)
+            .map(|point| {
+                let mine = |row: &u32| row * 31 % 60 == point || row * row % 600 == point;
+                let list: Vec<u32> = (0..rows).filter(mine).collect();
+                let values = list.iter().map(|&row| f64::from(row % 97) / 10.0).collect();
+                column(point, Rows::Some(list), Values::Float(values), None)
+            })
+            .collect();
+        writer.push_run(ModelId(7), AssetId(asset), &times, &columns);
+    }
+    let mut file = writer.take();
+    file.extend(writer.finish().0);
+    file
 }
 
 #[test]
-fn segment_v2_hot() {
-    check("segment", 2, "hot", &segment_file(Depth::Hot), Bytewise::Yes, describe_segment);
+fn segments_of_versions_1_and_2_are_read() {
+    for version in [1, 2] {
+        check_kept("segment", version, "hot", describe_segment);
+        check_kept("segment", version, "deep", describe_segment);
+    }
 }
 
 #[test]
-fn segment_v2_deep() {
-    check("segment", 2, "deep", &segment_file(Depth::Deep), Bytewise::Packed, describe_segment);
+fn segment_v3_hot() {
+    check("segment", 3, "hot", &segment_file(Depth::Hot), Bytewise::Yes, describe_segment);
+    check("segment", 3, "wide-hot", &wide_segment_file(Depth::Hot), Bytewise::Yes, describe_segment);
 }
 
 #[test]
-fn both_versions_say_the_same() {
+fn segment_v3_deep() {
+    check("segment", 3, "deep", &segment_file(Depth::Deep), Bytewise::Packed, describe_segment);
+    check("segment", 3, "wide-deep", &wide_segment_file(Depth::Deep), Bytewise::Packed, describe_segment);
+}
+
+#[test]
+fn all_versions_say_the_same() {
     for name in ["hot", "deep"] {
-        let [one, two] = [1, 2].map(|version| std::fs::read(places("segment", version, name).1).unwrap());
-        assert!(one == two, "{name}");
+        let texts = [1, 2, 3].map(|version| std::fs::read(places("segment", version, name).1).unwrap());
+        assert!(texts[0] == texts[1] && texts[1] == texts[2], "{name}");
     }
 }

@@ -1,22 +1,38 @@
-//! Which rows of a block have a value: a bitmap or the gaps between positions, whichever is smaller. Blocks in which
-//! all rows have one store nothing.
+//! Which rows of a block have a value: a bitmap or the gaps between positions, as bytes or packed, whichever is smaller.
+//! Blocks in which all rows have one store nothing.
 
+use crate::block::ints;
 use crate::error::Error;
 use crate::varint::{Input, put_varint};
 
 const CODEC_BITMAP: u8 = 0;
 const CODEC_GAPS: u8 = 1;
+/// Since segment version 3.
+const CODEC_PACKED: u8 = 2;
+
+/// Below this the gaps are hardly worth another look, unless some take two bytes.
+const PACKED_BYTES_MIN: usize = 16;
 
 /// Appends the strictly ascending `positions`, all below `rows`.
 pub(crate) fn encode(out: &mut Vec<u8>, positions: &[u32], rows: usize) {
-    let mut gaps = Vec::new();
     let mut next = 0;
-    for &position in positions {
-        put_varint(&mut gaps, u64::from(position - next));
+    let gap = |&position: &u32| {
+        let gap = position - next;
         next = position + 1;
-    }
+        i64::from(gap)
+    };
+    let list: Vec<i64> = positions.iter().map(gap).collect();
+    let mut gaps = Vec::new();
+    list.iter().for_each(|&gap| put_varint(&mut gaps, gap as u64));
     let bitmap_bytes = rows.div_ceil(8);
-    if gaps.len() < bitmap_bytes {
+    let mut packed = Vec::new();
+    if gaps.len() > positions.len() || gaps.len() > PACKED_BYTES_MIN {
+        ints::encode(&mut packed, &list);
+    }
+    if !packed.is_empty() && packed.len() < gaps.len().min(bitmap_bytes) {
+        out.push(CODEC_PACKED);
+        out.extend_from_slice(&packed);
+    } else if gaps.len() < bitmap_bytes {
         out.push(CODEC_GAPS);
         out.extend_from_slice(&gaps);
     } else {
@@ -46,6 +62,15 @@ pub(crate) fn decode(input: &mut Input<'_>, count: usize, rows: usize) -> Result
             let mut next = 0_u32;
             for _ in 0..count {
                 let position = next.saturating_add(input.varint_u32()?);
+                positions.push(position);
+                next = position.saturating_add(1);
+            }
+        }
+        CODEC_PACKED => {
+            let mut next = 0_u32;
+            for gap in ints::decode(input, count)? {
+                let gap = u32::try_from(gap).map_err(|_| input.damaged("a gap between rows", gap))?;
+                let position = next.saturating_add(gap);
                 positions.push(position);
                 next = position.saturating_add(1);
             }

@@ -10,7 +10,7 @@ use wattline_model::{AssetId, ModelId, PointId, Seqno, ShardId};
 
 use super::cached::Cached;
 use super::{
-    BLOCK_ROWS, BLOCK_ROWS_MAX, BlockRows, CHUNK_ROWS, Chunk, FOOTER_BYTES, HEADER_BYTES, Header, MAGIC,
+    BLOCK_ROWS, BLOCK_ROWS_MAX_V2, BlockRows, CHUNK_ROWS, Chunk, FOOTER_BYTES, HEADER_BYTES, Header, MAGIC,
     Place, Run, Summary, VERSION,
 };
 use crate::block::ints;
@@ -201,7 +201,13 @@ fn put_blocks(out: &mut Vec<u8>, blocks: &[BlockRows]) {
     ints::encode(out, &list(|b| b.last_time.wrapping_sub(b.first_time)));
 }
 
-fn blocks(input: &mut Input<'_>, rows: u32, directory_bytes: u64) -> Result<Vec<BlockRows>, Error> {
+fn blocks(
+    input: &mut Input<'_>,
+    version: u32,
+    rows: u32,
+    directory_bytes: u64,
+) -> Result<Vec<BlockRows>, Error> {
+    let rows_max = if version == 2 { BLOCK_ROWS_MAX_V2 } else { CHUNK_ROWS } as i64;
     // A block has at least a byte in the directory, which lies in the file: so much memory and no more.
     let count = input.count("blocks", u64::from(rows).min(directory_bytes) as usize)?;
     let lists = [ints::decode(input, count)?, ints::decode(input, count)?, ints::decode(input, count)?];
@@ -211,7 +217,7 @@ fn blocks(input: &mut Input<'_>, rows: u32, directory_bytes: u64) -> Result<Vec<
     for ((block_rows, gap), length) in rows_of.into_iter().zip(gaps).zip(lengths) {
         let first_time = before.wrapping_add(gap);
         let last_time = first_time.wrapping_add(length);
-        if !(1..=BLOCK_ROWS_MAX as i64).contains(&block_rows) || last_time < first_time {
+        if !(1..=rows_max).contains(&block_rows) || last_time < first_time {
             return Err(input.damaged("a block with rows and ascending times", block_rows));
         }
         list.push(BlockRows { first_row, rows: block_rows as u32, first_time, last_time });
@@ -327,8 +333,11 @@ fn decode_chunks(
         let place = Place { start: *start, data_bytes, directory_bytes, directory_checksum };
         let points = points(input, &all)?;
         let (runs, rows) = runs(input)?;
-        let blocks =
-            if version == 1 { blocks_v1(input, rows)? } else { blocks(input, rows, directory_bytes)? };
+        let blocks = if version == 1 {
+            blocks_v1(input, rows)?
+        } else {
+            blocks(input, version, rows, directory_bytes)?
+        };
         chunks.push(Chunk { rows, runs, blocks, points, place, directory: Cached::default() });
         *start = end;
     }

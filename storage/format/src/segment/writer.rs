@@ -273,18 +273,27 @@ impl Gathered {
     }
 }
 
+/// How many times [`BLOCK_ROWS`] rows a block takes for as many values of its fullest column: what a block costs is
+/// paid by values, and where 500 points take turns, each has a value in every 500th row.
+fn sparseness(chunk: &Buffer) -> usize {
+    let fullest = chunk.columns.iter().map(|c| c.values.len()).max().unwrap_or(0);
+    chunk.times.len() / fullest.max(1)
+}
+
 /// The blocks of a chunk: a run of [`RUN_ROWS_ALONE`] rows or more gets blocks of its own, all about the same
-/// length; shorter runs are packed together, none cut in two.
-fn lay_out_blocks(runs: &[Run], times: &[i64]) -> Vec<BlockRows> {
+/// length; shorter runs are packed together, none cut in two. Both limits are times `sparseness`.
+fn lay_out_blocks(runs: &[Run], times: &[i64], sparseness: usize) -> Vec<BlockRows> {
+    let block_rows = (BLOCK_ROWS * sparseness.max(1)).min(CHUNK_ROWS);
+    let alone = RUN_ROWS_ALONE * (block_rows / BLOCK_ROWS);
     let mut rows: Vec<usize> = Vec::new();
     let mut packed = 0;
     for run in runs {
         let len = run.rows as usize;
-        if packed > 0 && (len >= RUN_ROWS_ALONE || packed + len > BLOCK_ROWS) {
+        if packed > 0 && (len >= alone || packed + len > block_rows) {
             rows.push(std::mem::take(&mut packed));
         }
-        if len >= RUN_ROWS_ALONE {
-            let blocks = len.div_ceil(BLOCK_ROWS);
+        if len >= alone {
+            let blocks = len.div_ceil(block_rows);
             rows.extend((0..blocks).map(|i| (i + 1) * len / blocks - i * len / blocks));
         } else {
             packed += len;
@@ -311,7 +320,7 @@ fn lay_out_blocks(runs: &[Run], times: &[i64]) -> Vec<BlockRows> {
 fn encode_chunk(out: &mut Vec<u8>, mut chunk: Buffer, depth: Depth) -> ChunkMeta {
     let start = out.len();
     chunk.columns.sort_unstable_by_key(|c| c.point);
-    let blocks = lay_out_blocks(&chunk.runs, &chunk.times);
+    let blocks = lay_out_blocks(&chunk.runs, &chunk.times, sparseness(&chunk));
     let block_rows: Vec<u32> = blocks.iter().map(|b| b.rows).collect();
     let mut directory = Builder::default();
     let mut payload = Vec::new();
