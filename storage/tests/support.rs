@@ -351,10 +351,10 @@ impl Oracle {
     /// Notes a deletion that failed.
     pub(crate) fn doubt_deletion(&mut self, shards: ShardCount, deletion: &Deletion) {
         self.latest_differ = true;
-        let mut kept = self.acknowledged.clone();
-        delete_from(&mut kept, deletion);
         let mut parts: BTreeMap<u32, BTreeSet<Key>> = BTreeMap::new();
-        for key in self.acknowledged.keys().filter(|key| !kept.contains_key(key)) {
+        // Of a doubtful batch, too, it may have taken a part.
+        let keys = self.acknowledged.keys().chain(self.doubtful.iter().flat_map(BTreeMap::keys));
+        for key in keys.filter(|key| is_meant(deletion, key)) {
             parts.entry(shards.shard_of(AssetId(key.0)).0).or_default().insert(*key);
         }
         self.doubtful_deletions.extend(parts.into_values());

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every fuzz target for a while: `fuzz.sh SECONDS`. Stable Rust builds them: coverage is a pass of the compiler, and
+# Runs every fuzz target for a while: `fuzz.sh SECONDS`, from FUZZ_SEED where that is set. Stable Rust builds them: coverage is a pass of the compiler, and
 # no sanitizer is used, as there is hardly any unsafe code to sanitize. What a run finds stays in tests/fuzz/found/.
 set -eu
 seconds=${1:-10}
@@ -19,7 +19,7 @@ for name in log manifest latest segment enos ndjson mqtt; do
     # Golden files of every version, or seeds of its own.
     seeds=$(find tests/golden/"$name" tests/fuzz/seeds/"$name" -type d 2>/dev/null || true)
     # shellcheck disable=SC2086
-    "$target/$host/release/$name" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=20 -max_len=65536 \
+    "$target/$host/release/$name" -max_total_time="$seconds" -seed="${FUZZ_SEED:-0}" -rss_limit_mb=2048 -timeout=20 -max_len=65536 \
         -print_final_stats=1 -artifact_prefix="tests/fuzz/found/$name-" "$corpus" $seeds >"$target/$name.log" 2>&1 || {
         tail -n 30 "$target/$name.log"
         echo "fuzz target $name found something: tests/fuzz/found/$name-*" >&2
