@@ -7,6 +7,7 @@
 //! Reading order: [`cli`] → [`config`] → [`serve`] → [`open`] → [`http`] → [`deletions`], [`operations`] → [`shutdown`]; [`client`], [`prompt`],
 //! [`import`], [`maintain`] and [`demo`] are the other end of the line.
 
+pub mod backups;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -26,7 +26,7 @@ use crate::http::{self, App};
 use crate::open::{Opened, open};
 use crate::policies::{self, Ruling};
 use crate::tls::{ClientCertificates, server_config};
-use crate::{deletions, log, shutdown};
+use crate::{backups, deletions, log, shutdown};
 
 /// Stack of threads that run statements: planning recurses with the depth of a statement, which `query` bounds for
 /// 2 MiB without optimisation; this is twice that.
@@ -107,6 +107,9 @@ async fn serve(settings: &Settings, queries: Handle, started: Instant) -> Result
     deletions::fail_interrupted(&app.registry)?;
     let watching = tokio::spawn(deletions::watch(Arc::clone(&app), stop.clone()));
     let expiring = tokio::spawn(policies::watch(Arc::clone(&app), stop.clone()));
+    let backing_up = settings.backup_every.map(|every| {
+        tokio::spawn(backups::take(Arc::clone(&app), every, settings.backup_keep, stop.clone()))
+    });
     let listening = bound.into_iter().map(|bound| start(bound, settings, &app, &stop, &mut tasks)).collect();
     announce(&app, listening, started);
 
@@ -117,6 +120,9 @@ async fn serve(settings: &Settings, queries: Handle, started: Instant) -> Result
     drain(settings, &mut tasks).await;
     // They end with `stop`; what they hold must be let go before the store closes.
     let _ = (watching.await, expiring.await);
+    if let Some(backing_up) = backing_up {
+        let _ = backing_up.await;
+    }
     let closed = shutdown::close(opened.store.clone(), settings.shutdown_timeout).await;
     tracing::info!("stopped");
     drop(app);

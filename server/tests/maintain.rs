@@ -292,3 +292,28 @@ fn inspect_shows_each_kind_of_file() {
     assert!(log.contains("no file of a store"), "{log}");
     server.stop();
 }
+
+#[test]
+fn backups_are_taken_by_the_clock_and_old_ones_go() {
+    let dir = dir();
+    let place = format!("backup.dir={}", dir.path().join("backups").display());
+    let every = ["--set", &place, "--set", "backup.every=1s", "--set", "backup.keep=2"];
+    let server = Server::start_with(&dir.path().join("data"), &every);
+    server.fleet(2);
+    fill(&server, 0, 1);
+    let list = || -> Vec<String> {
+        let all = server.get("/api/v1/backups").ok(200);
+        all.as_array().unwrap().iter().map(|b| b["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    wait_for("a fourth backup", || {
+        let now = list();
+        assert!(now.len() <= 3, "two are kept, and one is being taken: {now:?}");
+        seen.extend(now);
+        seen.len() >= 4
+    });
+    server.stop();
+    let data = dir.path().join("nowhere");
+    let (code, _, log) = run(&["serve", "--data-dir", data.to_str().unwrap(), "--set", "backup.every=1h"]);
+    assert!(code != 0 && log.contains("backup.dir"), "{code}: {log}");
+}

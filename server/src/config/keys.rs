@@ -315,6 +315,23 @@ pub const KEYS: &[Key] = &[
               better on another disk; or an object store: s3://bucket/prefix, az://container/prefix, with credentials\n\
               in the environment (AWS_ACCESS_KEY_ID, AZURE_STORAGE_ACCOUNT_NAME, and so on).",
     },
+    Key {
+        name: "backup.every",
+        env: "WATTLINE_BACKUP_EVERY",
+        flag: None,
+        kind: Kind::Duration(0, 365 * DAY),
+        default: "0s",
+        doc: "How often the server takes a backup by itself; 0 = only when asked. Segments are copied once, so backups\n\
+              every few minutes cost little, and each is a point in time to go back to.",
+    },
+    Key {
+        name: "backup.keep",
+        env: "WATTLINE_BACKUP_KEEP",
+        flag: None,
+        kind: Kind::Count(0, 1_000_000),
+        default: "0",
+        doc: "How many backups are left when the server has taken one by itself; the oldest go. 0 = all stay.",
+    },
 ];
 
 /// The setting called `name`.

@@ -254,6 +254,10 @@ pub struct Settings {
     pub merge_bytes_per_second: Option<u64>,
     /// Where backups go: a folder, or the URL of an object store.
     pub backup_dir: Option<String>,
+    /// How often the server takes a backup by itself.
+    pub backup_every: Option<Duration>,
+    /// How many are left then.
+    pub backup_keep: Option<usize>,
 }
 
 impl Settings {
@@ -273,6 +277,9 @@ impl Settings {
                 "setting memory_budget: {} is too small for {shards} shards; give each about 8MiB",
                 setting::bytes(get.bytes("memory_budget"))
             )));
+        }
+        if !get.duration("backup.every").is_zero() && get.text("backup.dir").is_empty() {
+            return Err(Error::usage("setting backup.every: it needs backup.dir, a place for backups"));
         }
         let http_tls = get.tls("http.tls")?;
         let mqtt_tls = get.tls("mqtt.tls")?;
@@ -314,6 +321,8 @@ impl Settings {
             others_latest_only: get.text("storage.without_policy") == "latest",
             merge_bytes_per_second: Some(get.bytes("storage.merge_rate_max")).filter(|&rate| rate > 0),
             backup_dir: Some(get.text("backup.dir")).filter(|dir| !dir.is_empty()),
+            backup_every: Some(get.duration("backup.every")).filter(|every| !every.is_zero()),
+            backup_keep: Some(get.count("backup.keep") as usize).filter(|&keep| keep > 0),
         })
     }
 }

@@ -76,16 +76,24 @@ pub async fn backup(State(app): Shared, body: Body) -> Answer {
     if asked.keep == Some(0) {
         return Err(ApiError::input("field keep: at least 1, the backup itself"));
     }
-    let dir = backup_dir(&app)?.to_owned();
-    let name = asked.name.unwrap_or_else(|| default_name(jiff::Timestamp::now()));
+    start_backup(&app, asked.name, asked.keep)
+}
+
+/// Starts a backup called `name` (by the time where that is left out), which leaves the newest `keep`.
+///
+/// # Errors
+/// Where there is no place for backups, or another operation runs.
+pub fn start_backup(app: &App, name: Option<String>, keep: Option<usize>) -> Answer {
+    let dir = backup_dir(app)?.to_owned();
+    let name = name.unwrap_or_else(|| default_name(jiff::Timestamp::now()));
     let (store, registry) = (app.store.clone(), app.registry.clone());
-    start(&app, "backup", move |operation| {
+    start(app, "backup", move |operation| {
         let repository = vault::open(&dir).map_err(|e| e.to_string())?;
         let mut beside = |put: PutBeside<'_>| copy_registry(&registry, put);
         let mut watch = |at: wattline_storage::BackupProgress| operation.progress(at.bytes, at.bytes_total);
         let summary =
             store.backup(&*repository, &name, &mut beside, &mut watch).map_err(|e| e.to_string())?;
-        let removed = match asked.keep {
+        let removed = match keep {
             None => Vec::new(),
             Some(keep) => prune_backups(&*repository, keep).map_err(|e| {
                 format!("the backup {name} is complete, but old ones could not be removed: {e}")

@@ -262,9 +262,8 @@ fn latest() {
     check_kept("latest", 1, "table", describe);
 }
 
-/// Runs that bring out every encoding: long and short, even and uneven times, sparse columns, odd values.
-fn segment_file(depth: Depth) -> Vec<u8> {
-    let header = segment::Header {
+fn segment_header() -> segment::Header {
+    segment::Header {
         store: 0x1234_5678_9ABC,
         shard: ShardId(3),
         partition: 1_699_488_000_000_000,
@@ -272,9 +271,13 @@ fn segment_file(depth: Depth) -> Vec<u8> {
         level: 2,
         first_seqno: Seqno(1),
         last_seqno: Seqno(40),
-    };
+    }
+}
+
+/// Runs that bring out every encoding: long and short, even and uneven times, sparse columns, odd values.
+fn segment_file(depth: Depth) -> Vec<u8> {
     let t0 = 1_699_488_000_000_000_i64;
-    let mut writer = Writer::new(header, depth);
+    let mut writer = Writer::new(segment_header(), depth);
     let floats = |n: usize, f: &dyn Fn(usize) -> f64| Values::Float((0..n).map(f).collect());
     let n = 300;
     let times: Vec<i64> = (0..n as i64).map(|i| t0 + i * 600_000_000).collect();
@@ -341,16 +344,7 @@ fn describe_segment(bytes: &[u8]) -> String {
 
 /// A model of 60 points that take turns, at uneven times: what version 3 is for.
 fn wide_segment_file(depth: Depth) -> Vec<u8> {
-    let header = segment::Header {
-        store: 0x1234_5678_9ABC,
-        shard: ShardId(3),
-        partition: 1_699_488_000_000_000,
-        partition_micros: 604_800_000_000,
-        level: 2,
-        first_seqno: Seqno(1),
-        last_seqno: Seqno(40),
-    };
-    let mut writer = Writer::new(header, depth);
+    let mut writer = Writer::new(segment_header(), depth);
     for asset in 1..3_u32 {
         let rows = 3_000 / asset;
         let time = |row: u32| 1_699_488_000_000_000 + i64::from(row) * 1_000_000 + i64::from(row * 7 % 13);
