@@ -7,16 +7,18 @@
 //! * `latest`: 1 M assets × 20 points in the latest-value table
 //! * `fill MILLIONS`: writes that many points, leaves a full log and kills itself
 //! * `open`: opens what `fill` left
+//! * `policies MILLIONS`: the door with storage policies of each kind, over in-order rows
 //! * `wide`: models of 500 points whose devices send one point at a time, beside models of one point
 //! * `bounded MILLIONS`: writes, merges, reads; to be run under a limit on memory
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wattline_env::World;
 use wattline_model::{
-    AssetId, Batch, BatchBuilder, Channel, Kind, ModelId, PointId, ShardCount, Source, TimeRange, Timestamp,
-    Value, ValueRef,
+    AssetId, Batch, BatchBuilder, Channel, HistoryRule, Kind, ModelId, ModelPolicy, PointId, PointPolicy,
+    Policies, ShardCount, Source, Thinning, TimeRange, Timestamp, Tolerance, Value, ValueRef,
 };
 use wattline_storage::{Comparison, LatestCondition, ScanRequest, Settings, Store};
 
@@ -48,9 +50,10 @@ fn main() {
         "latest" => latest(&dir),
         "fill" => fill(&dir, millions),
         "open" => open(&dir),
+        "policies" => policies(&dir, millions),
         "wide" => wide(&dir),
         "bounded" => bounded(&dir, millions),
-        _ => eprintln!("scenarios: door, merging, latest, fill, open, wide, bounded"),
+        _ => eprintln!("scenarios: door, merging, latest, fill, open, policies, wide, bounded"),
     }
 }
 
@@ -228,6 +231,47 @@ fn door(dir: &Path, millions: usize) {
             (flushed + merged) / flushed,
             sum(|s| s.segment_bytes) / points,
             store.snapshot().segments().len()
+        );
+    }
+}
+
+/// The door where every point has the same policy: what each kind costs beside none, and what it leaves on disk.
+fn policies(dir: &Path, millions: usize) {
+    println!(
+        "| policy of all points | M points/s per core | stored samples a point sent | bytes a point sent |"
+    );
+    println!("|---|---|---|---|");
+    let as_sent = HistoryRule::AS_SENT;
+    let band = |deviation| Some(Tolerance { deviation, spacing_min: 0, spacing_max: None });
+    let kept = |rule| PointPolicy { history: Some(rule), ..PointPolicy::default() };
+    let thinned = |thinning| kept(HistoryRule { thinning, ..as_sent });
+    let runs = [
+        ("none", None),
+        ("AI_RAW", Some(kept(as_sent))),
+        ("AI_RAW and AI_NORMALIZED", Some(PointPolicy { normalized: true, ..kept(as_sent) })),
+        ("PI", Some(kept(HistoryRule { by_minute: true, ..as_sent }))),
+        ("not modifiable", Some(kept(HistoryRule { modifiable: false, ..as_sent }))),
+        ("dead band", Some(thinned(Thinning { dead_band: band(0.3), swinging_door: None }))),
+        ("swinging door", Some(thinned(Thinning { dead_band: None, swinging_door: band(0.3) }))),
+        ("latest values only", Some(PointPolicy::default())),
+    ];
+    for (name, policy) in runs {
+        let rest = policy.unwrap_or_default();
+        let models = policy.map(|_| (MODEL, ModelPolicy { points: Vec::new(), rest })).into_iter().collect();
+        let policies = Arc::new(Policies { models, others_latest_only: false });
+        let store = Store::open(&dir.join(name), Settings { policies, ..settings() }, World::real());
+        let store = store.expect("opens");
+        let steps = millions * 1_000_000 / (ASSETS * POINTS as usize);
+        let (_, spent) = write_all(&store, &mut Walks::new(7), steps, None);
+        let points = (steps * ASSETS * POINTS as usize) as f64;
+        store.flush().expect("flushed");
+        store.compact().expect("merged");
+        let segments = store.snapshot().segments();
+        println!(
+            "| {name} | {:.1} | {:.2} | {:.3} |",
+            points / spent / 1e6,
+            segments.iter().map(|s| s.samples).sum::<u64>() as f64 / points,
+            segments.iter().map(|s| s.bytes).sum::<u64>() as f64 / points
         );
     }
 }
