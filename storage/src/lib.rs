@@ -7,7 +7,7 @@
 //! A [`Store`] is a fixed number of shards that share nothing. A shard has one writer, one log, one active
 //! memtable, a list of segments and a slice of the latest-value table.
 //!
-//! Reading order, as the data meets it: [`Store`] (the doors) → `shard` (queue, writer, log) → `memtable` →
+//! Reading order, as the data meets it: [`Store`] (the doors) → `shard` (queue, admit, writer, log) → `memtable` →
 //! `latest` → `version` → `flush` → `manifest` → `tombstone`, `expiry` → `compact` → `run` (merging) → `scan` →
 //! `recover`; beside that path `check`, `inspect` and
 //! `backup`.
