@@ -17,13 +17,10 @@ use wattline_storage::{PendingDeletion, Store};
 
 use crate::error::{Error, Result};
 use crate::http::error::{ApiError, ApiKind};
-use crate::http::{App, blocking};
+use crate::http::{App, OPERATOR, blocking, now_micros};
 
 /// How often it is looked whether running jobs are carried out.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Who asks while there are no accounts.
-const OPERATOR: &str = "api";
 
 /// Submits a job and brings it into force.
 ///
@@ -143,7 +140,8 @@ fn finish_carried_out(registry: &Registry, store: &Store) -> std::result::Result
     Ok(some_run)
 }
 
-/// Whether `pending` may be what a shard keeps of `deletion`: the same, with the shard's assets.
+/// Whether `pending` may be what a shard keeps of `deletion`: the same, with the shard's assets, in the model's rows or in
+/// those of its minute table.
 fn is_part_of(pending: &PendingDeletion, deletion: &Deletion) -> bool {
     let p = &pending.deletion;
     let assets = match (&p.assets, &deletion.assets) {
@@ -151,9 +149,29 @@ fn is_part_of(pending: &PendingDeletion, deletion: &Deletion) -> bool {
         (Some(part), Some(all)) => part.iter().all(|asset| all.binary_search(asset).is_ok()),
         _ => false,
     };
-    assets && (p.model, &p.points, p.range) == (deletion.model, &deletion.points, deletion.range)
+    let model = p.model == deletion.model || p.model == deletion.model.by_minute();
+    assets && model && (&p.points, p.range) == (&deletion.points, deletion.range)
 }
 
-fn now_micros() -> i64 {
-    jiff::Timestamp::now().as_microsecond()
+#[cfg(test)]
+mod tests {
+    use wattline_model::{AssetId, ModelId, Seqno, ShardId, TimeRange};
+
+    use super::*;
+
+    #[test]
+    fn a_job_is_carried_out_when_its_models_minutes_are_gone_too() {
+        let target = DeletionTarget::History;
+        let (model, assets) = (ModelId(3), Some(vec![AssetId(1), AssetId(2)]));
+        let deletion = Deletion { target, model, points: None, assets, range: TimeRange::ALL };
+        let kept = |model| PendingDeletion {
+            shard: ShardId(0),
+            seqno: Seqno(9),
+            deletion: Deletion { model, assets: Some(vec![AssetId(2)]), ..deletion.clone() },
+            segments: 1,
+        };
+        assert!(is_part_of(&kept(model), &deletion));
+        assert!(is_part_of(&kept(model.by_minute()), &deletion));
+        assert!(!is_part_of(&kept(ModelId(4)), &deletion));
+    }
 }

@@ -12,15 +12,11 @@ use wattline_model::{Retention, Timestamp};
 use wattline_registry::{KeepFrom, PolicyGroup, Registry, Unformatted};
 use wattline_storage::{Horizon, Store};
 
-use crate::error::Result;
 use crate::http::error::ApiError;
-use crate::http::{App, blocking};
+use crate::http::{App, OPERATOR, blocking, now_micros};
 
 /// How often it is looked what has passed its retention. Partitions are days long at least.
 const LOOK_EVERY: Duration = Duration::from_secs(3_600);
-
-/// Who asks while there are no accounts.
-const OPERATOR: &str = "api";
 
 /// Keeps the store to the registry's policies.
 #[derive(Debug)]
@@ -118,22 +114,15 @@ pub async fn keep_unformatted(
 }
 
 /// Lets go of what has passed its retention, now and every hour, until `stop`.
-///
-/// # Errors
-/// Where the store cannot be told.
-pub async fn watch(app: Arc<App>, stop: CancellationToken) -> Result<()> {
+pub async fn watch(app: Arc<App>, stop: CancellationToken) {
     loop {
         let looking = Arc::clone(&app);
         if let Err(error) = blocking(move || looking.ruling.expire(&looking.store)).await {
             tracing::warn!(%error, "retention could not be applied; it will be tried again");
         }
         tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
-}
-
-fn now_micros() -> i64 {
-    jiff::Timestamp::now().as_microsecond()
 }

@@ -106,6 +106,14 @@ impl App {
     }
 }
 
+/// Who asks while there are no accounts.
+pub const OPERATOR: &str = "api";
+
+/// The time by the operating system's clock, for what is noted of a change.
+pub fn now_micros() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}
+
 /// Runs what waits for the disk, where waiting is allowed.
 ///
 /// # Errors

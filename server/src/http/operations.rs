@@ -135,8 +135,8 @@ pub fn default_name(now: jiff::Timestamp) -> String {
     now.strftime("%Y-%m-%dT%H-%M-%SZ").to_string()
 }
 
-fn backup_dir(app: &App) -> Result<&String, ApiError> {
-    app.backup_dir.as_ref().ok_or_else(|| {
+fn backup_dir(app: &App) -> Result<&str, ApiError> {
+    app.backup_dir.as_deref().ok_or_else(|| {
         ApiError::new(ApiKind::Conflict, "setting backup.dir is not set: the server has no place for backups")
     })
 }

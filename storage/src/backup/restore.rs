@@ -1,9 +1,10 @@
 //! Brings a backup back into an empty folder.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use wattline_env::{Disk, World};
+use wattline_env::World;
 use wattline_format::frame::checksum;
 use wattline_format::manifest::decode;
 use wattline_format::segment::Reader;
@@ -11,10 +12,10 @@ use wattline_model::ShardId;
 
 use super::contents::{Contents, Listed};
 use super::take::segment_name;
-use super::{BackupProgress, BackupSummary, BackupWatch, SEGMENTS, Vault, file_name};
+use super::{BackupProgress, BackupSummary, BackupWatch, Folder, SEGMENTS, Vault, file_name, list, put};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::is_manifest;
-use crate::recover::shard_dir;
+use crate::recover::shard_name;
 
 /// Restores the backup `name` of `repository`: the store into the folder `store`, what was put beside into the
 /// folder `beside`. Every byte is compared with its checksum before it counts. The manifest of the first shard comes
@@ -31,14 +32,11 @@ pub fn restore(
     world: &World,
     watch: BackupWatch<'_>,
 ) -> Result<BackupSummary> {
-    let disk = &*world.disk;
     let contents = Contents::read(repository, name)?;
-    let first = shard_dir(store, ShardId(0));
-    let is_store = || -> std::io::Result<bool> {
-        Ok(disk.exists(&first) && disk.list(&first)?.iter().any(|n| is_manifest(n) && n.ends_with(".wlm")))
-    };
-    if is_store().map_err(|e| Error::io(format_args!("list {}", first.display()), &e))? {
-        let what = format!("there is a store in {} already", store.display());
+    let folder = |path: &Path| Folder::new(Arc::clone(&world.disk), path);
+    let (store, beside) = (folder(store), folder(beside));
+    if list(&store, &shard_name(ShardId(0)))?.iter().any(|n| is_manifest(n) && n.ends_with(".wlm")) {
+        let what = format!("there is a store in {store} already");
         return Err(Error::new(ErrorKind::Input, what));
     }
     let mut summary = BackupSummary { name: name.to_owned(), ..BackupSummary::default() };
@@ -54,8 +52,8 @@ pub fn restore(
         let bytes = read(repository, &file_name(name, &listed.name), listed)?;
         match listed.name.split_once('/') {
             Some((_, file)) if is_manifest(file) => manifests.push((listed, bytes)),
-            Some(_) => put(disk, &store.join(&listed.name), &bytes)?,
-            None => put(disk, &beside.join(&listed.name), &bytes)?,
+            Some(_) => put(&store, &listed.name, &bytes)?,
+            None => put(&beside, &listed.name, &bytes)?,
         }
         done(&mut summary, listed.bytes)?;
     }
@@ -72,7 +70,7 @@ pub fn restore(
                 return Err(Error::new(ErrorKind::Damaged, what));
             }
             reader.verify()?;
-            put(disk, &shard_dir(store, state.shard).join(&meta.file), reader.bytes())?;
+            put(&store, &format!("{}/{}", shard_name(state.shard), meta.file), reader.bytes())?;
             summary.segments += 1;
             summary.segments_copied += 1;
             done(&mut summary, meta.bytes)?;
@@ -81,18 +79,9 @@ pub fn restore(
     // The first shard's manifest makes it a store.
     manifests.sort_by(|a, b| b.0.name.cmp(&a.0.name));
     for (listed, bytes) in &manifests {
-        put(disk, &store.join(&listed.name), bytes)?;
+        put(&store, &listed.name, bytes)?;
     }
     Ok(summary)
-}
-
-/// Writes a whole file, and the folders above it where they are missing.
-fn put(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || {
-        path.parent().map_or(Ok(()), |dir| disk.create_dir_all(dir))?;
-        disk.put(path, bytes)
-    };
-    write().map_err(|e: std::io::Error| Error::io(format_args!("write {}", path.display()), &e))
 }
 
 fn read(repository: &dyn Vault, file: &str, listed: &Listed) -> Result<Bytes> {
