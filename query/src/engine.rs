@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::{DataFusionError, ParamValues, ScalarValue};
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -51,6 +51,9 @@ const DEEP: usize = 24;
 /// That stack: several times of what the deepest statement allowed takes in a build without optimisation. Only what
 /// is touched costs memory.
 const DEEP_STACK_BYTES: usize = 64 << 20;
+
+/// Parameters of one statement; PostgreSQL's wire cannot name more.
+const PARAMETERS_MAX: usize = 65_535;
 
 /// Consumers named in the message of a statement that ran out of memory.
 const CONSUMERS_SHOWN: NonZeroUsize = NonZeroUsize::new(3).expect("3 is not 0");
@@ -116,6 +119,54 @@ struct Inner {
     turns: Arc<Semaphore>,
 }
 
+/// Who runs a statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The account, where one signed in.
+    pub account: Option<Arc<str>>,
+    /// The way in: `http`, `pg`, `flight`.
+    pub wire: &'static str,
+}
+
+/// What became of a statement.
+pub enum Answer {
+    /// Its rows, as they come. Dropping them stops the statement.
+    Rows(SendableRecordBatchStream),
+    /// It changed something, durably and visibly; there are no rows.
+    Changed {
+        /// What it did, as PostgreSQL calls it: `INSERT`, `DELETE`, `CREATE TABLE`.
+        tag: &'static str,
+        /// Rows it wrote or read, where that is known.
+        rows: Option<u64>,
+    },
+}
+
+/// A statement that was planned and not run.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// The columns of its answer; none where it has no rows.
+    pub schema: SchemaRef,
+    /// The types of `$1`, `$2`, …; `None` where any will do.
+    pub parameters: Vec<Option<DataType>>,
+}
+
+impl Description {
+    fn of(plan: &LogicalPlan) -> Result<Description, Error> {
+        let types = plan.get_parameter_types().map_err(Error::from)?;
+        let mut parameters = Vec::new();
+        for (name, data_type) in types {
+            let number = parameter_number(&name)?;
+            if number > PARAMETERS_MAX {
+                let message = format!("{name}: a statement has at most {PARAMETERS_MAX} parameters");
+                return Err(Error::new(ErrorKind::Limit, message));
+            }
+            parameters.resize(parameters.len().max(number), None);
+            parameters[number - 1] = data_type;
+        }
+        Ok(Description { schema: Arc::clone(plan.schema().inner()), parameters })
+    }
+}
+
 impl Engine {
     /// An engine over what `registry` knows and `store` holds.
     ///
@@ -142,11 +193,7 @@ impl Engine {
         let turn = self.turn().await?;
         let deadline = self.inner.settings.timeout.map(|limit| Instant::now() + limit);
         let deep = statement::depth(text)? >= DEEP;
-        let mut start = Box::pin(self.start(text, params));
-        let start = std::future::poll_fn(move |cx| match deep {
-            true => stacker::grow(DEEP_STACK_BYTES, || start.as_mut().poll(cx)),
-            false => start.as_mut().poll(cx),
-        });
+        let start = on_stack(deep, Box::pin(self.start(text, params)));
         let guarded = Box::pin(AssertUnwindSafe(start).catch_unwind());
         let started = match deadline {
             Some(deadline) => {
@@ -163,6 +210,34 @@ impl Engine {
             settings: self.inner.settings.clone(),
             _turn: turn,
         }))
+    }
+
+    /// Runs one statement for `caller`, whatever it does; see [`sql`](Self::sql).
+    ///
+    /// # Errors
+    /// See [`ErrorKind`].
+    pub async fn run(&self, caller: &Caller, text: &str, params: Vec<ScalarValue>) -> Result<Answer, Error> {
+        let _ = caller;
+        self.sql(text, params).await.map(Answer::Rows)
+    }
+
+    /// What a statement would give and what it wants, without running it: for clients that prepare.
+    ///
+    /// # Errors
+    /// As [`sql`](Self::sql) before the first row.
+    pub async fn describe(&self, text: &str) -> Result<Description, Error> {
+        let deep = statement::depth(text)? >= DEEP;
+        let describe = Box::pin(async {
+            let mut state = self.inner.state.clone();
+            let snapshot = StatementSnapshot(self.inner.store.snapshot());
+            state.config_mut().set_extension(Arc::new(snapshot));
+            let names = || self.inner.catalog.table_names();
+            let statement = statement::parse(&state, text)?;
+            let planned = plan(&mut state, statement).await;
+            Description::of(&planned.map_err(|e| Error::of_planning(&e, &names))?)
+        });
+        let described = AssertUnwindSafe(on_stack(deep, describe)).catch_unwind().await;
+        described.map_err(|_| panicked())?
     }
 
     /// Every table as statements name it: for completion.
@@ -198,6 +273,15 @@ impl Engine {
     }
 }
 
+/// Polls `future`, a `deep` one on a stack of its own.
+async fn on_stack<T>(deep: bool, mut future: Pin<Box<impl Future<Output = T>>>) -> T {
+    std::future::poll_fn(move |cx| match deep {
+        true => stacker::grow(DEEP_STACK_BYTES, || future.as_mut().poll(cx)),
+        false => future.as_mut().poll(cx),
+    })
+    .await
+}
+
 /// Names as written; failing that, unquoted names in lower case. If both fail the first failure is told, as it names
 /// what the user wrote.
 async fn plan(state: &mut SessionState, statement: Statement) -> Result<LogicalPlan, DataFusionError> {
@@ -218,24 +302,25 @@ async fn plan(state: &mut SessionState, statement: Statement) -> Result<LogicalP
 fn with_params(plan: LogicalPlan, params: Vec<ScalarValue>) -> Result<LogicalPlan, Error> {
     let names = plan.get_parameter_names().map_err(Error::from)?;
     for name in &names {
-        let number = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok());
-        match number {
-            Some(number) if (1..=params.len()).contains(&number) => {}
-            Some(number) => {
-                let message =
-                    format!("${number} has no value: the statement came with {} parameters", params.len());
-                return Err(Error::new(ErrorKind::Input, message));
-            }
-            None => {
-                let message = format!("parameter {name} is not a number: use $1, $2, …");
-                return Err(Error::new(ErrorKind::Input, message));
-            }
+        let number = parameter_number(name)?;
+        if number > params.len() {
+            let message = format!("{name} has no value: the statement came with {} parameters", params.len());
+            return Err(Error::new(ErrorKind::Input, message));
         }
     }
     if names.is_empty() {
         return Ok(plan);
     }
     plan.with_param_values(ParamValues::from(params)).map_err(Error::from)
+}
+
+/// The number of the parameter `$number`, from 1 on.
+fn parameter_number(name: &str) -> Result<usize, Error> {
+    let number = name.strip_prefix('$').and_then(|n| n.parse().ok()).filter(|&n| n > 0);
+    number.ok_or_else(|| {
+        let message = format!("parameter {name} is not a number: use $1, $2, …");
+        Error::new(ErrorKind::Input, message)
+    })
 }
 
 fn session(settings: &QuerySettings, catalog: Arc<Catalog>) -> Result<SessionState, Error> {

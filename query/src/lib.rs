@@ -21,6 +21,6 @@ mod yields;
 
 pub use datafusion::common::ScalarValue;
 pub use datafusion::execution::SendableRecordBatchStream;
-pub use engine::{Engine, QuerySettings};
+pub use engine::{Answer, Caller, Description, Engine, QuerySettings};
 pub use error::{Error, ErrorKind, Position};
 pub use statement::{CHAIN_OPERATORS_MAX, COMBINED_QUERIES_MAX, EXPANDED_TABLES_MAX, STATEMENT_BYTES_MAX};
