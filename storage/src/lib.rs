@@ -12,6 +12,7 @@
 //! `recover`; beside that path `check`, `inspect` and
 //! `backup`.
 
+mod aggregate;
 mod backup;
 mod check;
 mod compact;
@@ -35,6 +36,10 @@ mod store;
 mod tombstone;
 mod version;
 
+pub use aggregate::{
+    AggregateFigures, AggregatePoint, AggregateRequest, Buckets, Cells, Groups, PointCell, ShardAggregate,
+    Wants,
+};
 pub use backup::{
     BackupInfo, BackupProgress, BackupSummary, BackupWatch, Beside, Folder, PutBeside, Vault, backups,
     prune as prune_backups, restore,

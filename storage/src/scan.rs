@@ -1,24 +1,22 @@
 //! The ordered scan of one shard: memtables and segments merged by (asset, time), newest write wins.
 //!
-//! Owns: which sources a request needs, walking them asset by asset and partition by partition, laying the result
-//! out in batches. Does not own: merging two runs (`run`), pruning by anything but asset, time and point.
+//! Owns: walking the sources asset by asset and partition by partition, laying the result out in batches. Does not
+//! own: which sources those are (`sources`), merging two runs (`run`), pruning by anything but asset, time and point.
 //!
 //! Memory at any time: a piece of the rows of one asset (about a million values), the output batch, and an index over
 //! the memtables.
 
-use std::sync::Arc;
+mod sources;
 
 use wattline_model::{
-    AssetId, Column, Kind, ModelId, PointId, Presence, Quality, Rows, Seqno, TimeRange, Timestamp, ValueRef,
-    Values,
+    AssetId, Column, Kind, ModelId, PointId, Presence, Quality, Rows, TimeRange, ValueRef, Values,
 };
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::memtable::{AssetRows, SortedTable, TableView};
-use crate::run::{Run, merge, without_empty_rows};
-use crate::segment::{SegmentCursor, pieces};
-use crate::tombstone::{ANY_TIME, Tombstones};
-use crate::version::{Version, partition_of};
+use crate::memtable::TableView;
+use crate::run::{Run, without_empty_rows};
+use crate::version::Version;
+pub(crate) use sources::{AssetSources, Sources};
 
 /// What to scan.
 #[derive(Clone, Debug)]
@@ -62,48 +60,22 @@ pub struct ScanColumn {
 /// The rows of one shard, in batches sorted by (asset, time).
 pub struct ShardScan {
     request: ScanRequest,
-    partition_micros: i64,
-    /// Oldest first within a partition: the order that decides duplicates.
-    segments: Vec<SegmentCursor>,
-    /// Oldest first.
-    memtables: Vec<MemtableSource>,
-    /// Assets asked for that are still to come, last first; `None`: whatever the sources have.
-    wanted: Option<Vec<AssetId>>,
+    sources: Sources,
     /// The asset in work.
     current: Option<AssetWork>,
     output: Output,
-    /// What the next call answers before all else.
-    refused: Option<Error>,
     failed: bool,
-}
-
-struct MemtableSource {
-    rows: MemtableRows,
-    tombstones: Tombstones,
-}
-
-enum MemtableRows {
-    /// For few assets: found one by one.
-    Single(AssetRows),
-    /// For many: sorted once, walked in order.
-    Sorted(Box<SortedTable>, usize),
 }
 
 /// One asset, partition by partition, and those in pieces.
 struct AssetWork {
-    asset: AssetId,
-    /// Partitions to come with the numbers of the segments that hold rows, last first.
-    partitions: Vec<(i64, Vec<usize>)>,
+    rows: AssetSources,
     /// The segments of the partition in work, and its ranges to come, last first.
     sources: Vec<usize>,
     pieces: Vec<TimeRange>,
-    memtable_runs: Vec<Run>,
     /// A merged run of which the rows from `.1` on are still to be given out.
     pending: Option<(Run, usize)>,
 }
-
-/// A request for at most this many assets looks each of them up; one for more sorts the memtable.
-const SINGLE_ASSETS_MAX: usize = 64;
 
 impl ShardScan {
     pub(crate) fn new(
@@ -114,48 +86,13 @@ impl ShardScan {
         partition_micros: i64,
     ) -> ShardScan {
         request.batch_rows = request.batch_rows.max(1);
-        let mut points: Vec<PointId> = request.points.iter().map(|p| p.0).collect();
-        points.sort_unstable();
-        points.dedup();
-        // Whether a row stays that a deletion took some points from can only be told from all of its points.
-        let erasures = version.erasures();
-        let tombstones = Tombstones::of(&erasures, request.model, Seqno::ZERO, ANY_TIME);
-        let points = (!(request.every_row && tombstones.name_points())).then_some(points);
-        let few = assets.as_ref().is_some_and(|a| a.len() <= SINGLE_ASSETS_MAX);
-        let source = |table: &TableView| {
-            let rows = match few {
-                true => MemtableRows::Single(table.by_asset(points.as_deref())),
-                false => MemtableRows::Sorted(Box::new(table.sorted(points.as_deref())), 0),
-            };
-            let tombstones = Tombstones::of(&erasures, request.model, table.first(), ANY_TIME);
-            MemtableSource { rows, tombstones }
-        };
-        let memtables = memtables.iter().map(source).collect();
-        let segments = version
-            .overlapping(request.range)
-            .map(|s| SegmentCursor::new(Arc::clone(s), request.model, points.clone(), &erasures))
-            .collect();
-        let wanted = assets.map(|mut assets| {
-            assets.sort_unstable_by(|a, b| b.cmp(a));
-            assets.dedup();
-            assets
-        });
+        let sources = Sources::new(&request, assets, version, memtables, partition_micros);
         let output = Output::new(&request);
-        ShardScan {
-            partition_micros,
-            segments,
-            memtables,
-            wanted,
-            current: None,
-            output,
-            refused: version.fence(request.range),
-            request,
-            failed: false,
-        }
+        ShardScan { sources, current: None, output, request, failed: false }
     }
 
     fn advance(&mut self) -> Result<Option<ScanBatch>> {
-        if let Some(error) = self.refused.take() {
+        if let Some(error) = self.sources.take_refusal() {
             return Err(error);
         }
         loop {
@@ -163,7 +100,7 @@ impl ShardScan {
                 && let Some((run, from)) = &mut work.pending
             {
                 let to = run.rows().min(*from + (self.request.batch_rows - self.output.rows()));
-                self.output.push(work.asset, run, *from, to)?;
+                self.output.push(work.rows.asset, run, *from, to)?;
                 *from = to;
                 if to == run.rows() {
                     work.pending = None;
@@ -184,24 +121,8 @@ impl ShardScan {
     fn next_piece(&mut self) -> Result<bool> {
         let Some(work) = &mut self.current else { return Ok(false) };
         let Some(range) = work.pieces.pop() else { return Ok(false) };
-        let mut runs = Vec::with_capacity(work.sources.len() + work.memtable_runs.len());
-        for &source in &work.sources {
-            runs.push(self.segments[source].read(work.asset, range)?);
-        }
-        for run in &mut work.memtable_runs {
-            if run.times.last().is_some_and(|&last| last < range.end.0)
-                && run.times.first().is_some_and(|&first| first >= range.start.0)
-            {
-                runs.push(std::mem::take(run));
-            } else {
-                let from = run.times.partition_point(|&t| t < range.start.0);
-                let to = run.times.partition_point(|&t| t < range.end.0);
-                if from < to {
-                    runs.push(run.slice(from, to));
-                }
-            }
-        }
-        let mut run = merge(runs);
+        let rows = &mut work.rows;
+        let mut run = self.sources.merged(rows.asset, range, &work.sources, &mut rows.memtable_runs)?;
         if !self.request.every_row {
             run = without_empty_rows(run);
         }
@@ -213,17 +134,13 @@ impl ShardScan {
     fn next_partition(&mut self) -> bool {
         let Some(work) = &mut self.current else { return false };
         for &source in &work.sources {
-            self.segments[source].pass(work.asset);
+            self.sources.segment(source).pass(work.rows.asset);
         }
-        let Some((partition, sources)) = work.partitions.pop() else {
+        let Some((partition, sources)) = work.rows.partitions.pop() else {
             self.current = None;
             return false;
         };
-        let inside =
-            TimeRange::new(Timestamp(partition), Timestamp(partition.saturating_add(self.partition_micros)));
-        let range = inside.intersect(self.request.range);
-        let cursors = sources.iter().map(|&source| &self.segments[source]);
-        work.pieces = pieces(cursors, work.asset, range, self.request.points.len());
+        work.pieces = self.sources.pieces(work.rows.asset, &sources, self.sources.inside(partition));
         work.pieces.reverse();
         work.sources = sources;
         true
@@ -231,92 +148,9 @@ impl ShardScan {
 
     /// Takes up the next asset that may have rows; `false` when there is none.
     fn next_asset(&mut self) -> bool {
-        loop {
-            let asset = match &mut self.wanted {
-                Some(wanted) => wanted.pop(),
-                None => self
-                    .segments
-                    .iter()
-                    .filter_map(SegmentCursor::peek)
-                    .chain(self.memtables.iter().filter_map(MemtableSource::peek))
-                    .min(),
-            };
-            let Some(asset) = asset else { return false };
-            let memtable_runs: Vec<Run> = self
-                .memtables
-                .iter_mut()
-                .map(|m| m.read(asset, self.request.range))
-                .filter(|run| run.rows() > 0)
-                .collect();
-            let mut partitions: Vec<(i64, Vec<usize>)> = Vec::new();
-            for (i, segment) in self.segments.iter_mut().enumerate() {
-                if self.wanted.is_some() {
-                    segment.seek(asset);
-                }
-                if segment.peek() != Some(asset) {
-                    continue;
-                }
-                // Segments come by partition, so those of one partition are neighbours.
-                match partitions.last_mut() {
-                    Some(last) if last.0 == segment.partition() => last.1.push(i),
-                    _ => partitions.push((segment.partition(), vec![i])),
-                }
-            }
-            add_partitions(&mut partitions, &memtable_runs, self.partition_micros);
-            if partitions.is_empty() {
-                continue;
-            }
-            partitions.sort_unstable_by_key(|p| std::cmp::Reverse(p.0));
-            self.current = Some(AssetWork {
-                asset,
-                partitions,
-                sources: Vec::new(),
-                pieces: Vec::new(),
-                memtable_runs,
-                pending: None,
-            });
-            return true;
-        }
-    }
-}
-
-/// Adds the partitions that only memtables have rows in.
-fn add_partitions(partitions: &mut Vec<(i64, Vec<usize>)>, runs: &[Run], partition_micros: i64) {
-    for run in runs {
-        let mut at = 0;
-        while let Some(&time) = run.times.get(at) {
-            let partition = partition_of(time, partition_micros);
-            if !partitions.iter().any(|p| p.0 == partition) {
-                partitions.push((partition, Vec::new()));
-            }
-            at += run.times[at..].partition_point(|&t| t < partition.saturating_add(partition_micros)).max(1);
-        }
-    }
-}
-
-impl MemtableSource {
-    fn peek(&self) -> Option<AssetId> {
-        match &self.rows {
-            MemtableRows::Single(_) => None,
-            MemtableRows::Sorted(table, next) => (*next < table.len()).then(|| table.asset(*next)),
-        }
-    }
-
-    fn read(&mut self, asset: AssetId, range: TimeRange) -> Run {
-        let run = match &mut self.rows {
-            MemtableRows::Single(rows) => rows.run(asset, range),
-            MemtableRows::Sorted(table, next) => {
-                while *next < table.len() && table.asset(*next) < asset {
-                    *next += 1;
-                }
-                if *next == table.len() || table.asset(*next) != asset {
-                    return Run::default();
-                }
-                *next += 1;
-                table.run(*next - 1, range)
-            }
-        };
-        self.tombstones.erase(asset, run)
+        let Some(rows) = self.sources.next_asset() else { return false };
+        self.current = Some(AssetWork { rows, sources: Vec::new(), pieces: Vec::new(), pending: None });
+        true
     }
 }
 
@@ -468,6 +302,3 @@ impl ScanColumn {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

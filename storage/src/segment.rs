@@ -4,6 +4,8 @@
 //! what was deleted, and where long runs are best cut to be read in pieces. Does not own: decoding
 //! (`wattline_format::segment`), merging with other sources (`run`).
 
+mod blocks;
+
 use std::sync::Arc;
 
 use wattline_format::manifest::Tombstone;
@@ -14,6 +16,8 @@ use crate::error::Result;
 use crate::run::{Run, slice_column};
 use crate::tombstone::Tombstones;
 use crate::version::Segment;
+
+pub(crate) use blocks::BlockPlace;
 
 /// Walks the runs of a model in asset order.
 pub(crate) struct SegmentCursor {

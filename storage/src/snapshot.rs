@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
-use wattline_model::{AssetId, ModelId};
+use wattline_model::{AssetId, ModelId, TimeRange};
 
+use crate::aggregate::{AggregateRequest, ShardAggregate};
 use crate::memtable::TableView;
 use crate::scan::{ScanRequest, ShardScan};
 use crate::shard::{Shard, View};
@@ -39,27 +40,51 @@ impl Snapshot {
 
     /// Scans, one iterator a shard that may have rows. They are independent and may run on different threads.
     pub fn scan(&self, request: &ScanRequest) -> Vec<ShardScan> {
-        let count = wattline_model::ShardCount::new(self.shards.len() as u32).expect("a store has shards");
         let mut scans = Vec::with_capacity(self.shards.len());
-        for shard in self.shards.iter() {
-            let version = &shard.view.version;
-            let range = version.expiry.kept(request.model, request.range);
+        for (shard, range, assets, tables) in
+            self.asked(request.model, request.range, request.assets.as_deref())
+        {
             let request = ScanRequest { range, ..request.clone() };
-            let assets: Option<Vec<AssetId>> = request
-                .assets
-                .as_ref()
-                .map(|a| a.iter().copied().filter(|&a| count.shard_of(a) == shard.shard.id).collect());
-            if request.range.is_empty() || assets.as_ref().is_some_and(Vec::is_empty) {
-                continue;
-            }
-            let tables = shard.tables_of(request.model);
-            let nothing = tables.is_empty() && version.overlapping(request.range).next().is_none();
-            if nothing && version.fence(request.range).is_none() {
-                continue;
-            }
-            scans.push(ShardScan::new(request, assets, version, &tables, shard.shard.partition_micros));
+            let (version, partition) = (&shard.view.version, shard.shard.partition_micros);
+            scans.push(ShardScan::new(request, assets, version, &tables, partition));
         }
         scans
+    }
+
+    /// Aggregates, one a shard that may have rows. They are independent and may run on different threads.
+    pub fn aggregate(&self, request: &AggregateRequest) -> Vec<ShardAggregate> {
+        let mut aggregates = Vec::with_capacity(self.shards.len());
+        for (shard, range, assets, tables) in
+            self.asked(request.model, request.range, request.assets.as_deref())
+        {
+            let request = AggregateRequest { range, ..request.clone() };
+            let (version, partition) = (&shard.view.version, shard.shard.partition_micros);
+            aggregates.push(ShardAggregate::new(request, assets, version, &tables, partition));
+        }
+        aggregates
+    }
+
+    /// The shards that may have rows of `model` in `range`, each with the part of the range that is kept, the assets
+    /// that are its own, and its memtables.
+    fn asked(
+        &self,
+        model: ModelId,
+        range: TimeRange,
+        assets: Option<&[AssetId]>,
+    ) -> impl Iterator<Item = (&ShardSnapshot, TimeRange, Option<Vec<AssetId>>, Vec<TableView>)> {
+        let count = wattline_model::ShardCount::new(self.shards.len() as u32).expect("a store has shards");
+        self.shards.iter().filter_map(move |shard| {
+            let version = &shard.view.version;
+            let range = version.expiry.kept(model, range);
+            let own = |a: &AssetId| count.shard_of(*a) == shard.shard.id;
+            let assets: Option<Vec<AssetId>> = assets.map(|a| a.iter().copied().filter(own).collect());
+            if range.is_empty() || assets.as_ref().is_some_and(Vec::is_empty) {
+                return None;
+            }
+            let tables = shard.tables_of(model);
+            let nothing = tables.is_empty() && version.overlapping(range).next().is_none();
+            (!nothing || version.fence(range).is_some()).then_some((shard, range, assets, tables))
+        })
     }
 
     /// The segments of every shard.

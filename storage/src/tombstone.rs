@@ -56,6 +56,15 @@ impl Tombstones {
         self.0.iter().any(|t| t.deletion.points.is_some())
     }
 
+    /// Whether some sample of `asset` within `[first, last]` may be meant.
+    pub(crate) fn may_mean(&self, asset: AssetId, first: i64, last: i64) -> bool {
+        let means = |t: &Arc<Tombstone>| {
+            t.deletion.means_asset(asset)
+                && t.deletion.range.overlaps_closed(Timestamp(first), Timestamp(last))
+        };
+        self.0.iter().any(means)
+    }
+
     /// `run` without the samples of `asset` that are meant.
     pub(crate) fn erase(&self, asset: AssetId, mut run: Run) -> Run {
         for Tombstone { deletion, .. } in self.0.iter().map(Arc::as_ref) {

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on has failed; the exception for tests misses helpers"
 )]
 
+mod aggregates;
 mod backup;
 mod crash;
 mod faults;

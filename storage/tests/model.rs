@@ -10,6 +10,7 @@ use wattline_env::sim::SimDisk;
 use wattline_model::{AssetId, DeletionTarget, Kind, ModelId, PointId, TimeRange, Timestamp};
 use wattline_storage::{Driver, ScanRequest, Snapshot, Store};
 
+use crate::aggregates;
 use crate::support::{
     ASSETS, Bits, History, Key, MODELS, Newest, POINTS, Rows, START, Sample, cells, check_newest,
     delete_from, for_seeds, kind_of, model_of, open, read, some_deletion, write,
@@ -158,8 +159,11 @@ fn run(seed: u64, operations: u64) -> SimDisk {
             _ => {
                 let request = request(&rows);
                 assert_eq!(scanned(&store.snapshot(), &request), expected(&history, &request), "{request:?}");
+                let aggregate = aggregates::request(&request, &rows);
+                aggregates::check(&store.snapshot(), &aggregate, &history);
                 if let Some((snapshot, history)) = held.first() {
                     assert_eq!(scanned(snapshot, &request), expected(history, &request), "held: {request:?}");
+                    aggregates::check(snapshot, &aggregate, history);
                 }
             }
         }

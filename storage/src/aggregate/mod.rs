@@ -1,0 +1,286 @@
+//! Aggregates of one shard: counts, sums, extremes and ends by asset and bucket of time.
+//!
+//! Owns: telling which blocks lie wholly in one bucket and are nobody else's business, so that their statistics are
+//! the answer; decoding and folding the others. Does not own: which sources there are (`scan::sources`), SQL's
+//! functions (`query`).
+//!
+//! A block counts as it is where no other segment and no memtable has rows of the asset between its first and its
+//! last time and no deletion means it. What lies between such blocks is merged as a scan would, by the same rule.
+//!
+//! Memory at any time: what a scan holds of one asset, and the groups.
+
+mod cells;
+mod groups;
+
+use wattline_model::{AssetId, Kind, ModelId, PointId, Rows, TimeRange, Timestamp};
+
+use cells::Cell;
+pub use cells::{Cell as PointCell, Cells, Wants};
+pub use groups::{AggregatePoint, Buckets, Groups};
+
+use crate::error::Result;
+use crate::memtable::TableView;
+use crate::run::Run;
+use crate::scan::{AssetSources, ScanRequest, Sources};
+use crate::segment::BlockPlace;
+use crate::version::Version;
+
+/// What to aggregate.
+#[derive(Clone, Debug)]
+pub struct AggregateRequest {
+    /// The model whose rows are meant.
+    pub model: ModelId,
+    /// Its points, each once.
+    pub points: Vec<AggregatePoint>,
+    /// The assets wanted; `None` for all.
+    pub assets: Option<Vec<AssetId>>,
+    /// The times wanted.
+    pub range: TimeRange,
+    /// How time is cut.
+    pub buckets: Buckets,
+    /// Whether each asset has groups of its own.
+    pub by_asset: bool,
+}
+
+/// What an aggregate cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AggregateFigures {
+    /// Blocks that lie outside the range.
+    pub blocks_pruned: u64,
+    /// Blocks whose statistics were the answer.
+    pub blocks_answered: u64,
+    /// Blocks that were decoded alone.
+    pub blocks_decoded: u64,
+    /// Rows that were merged from several sources, or come from memory.
+    pub rows_merged: u64,
+}
+
+/// The groups of one shard, found step by step.
+pub struct ShardAggregate {
+    request: AggregateRequest,
+    points: Vec<PointId>,
+    sources: Sources,
+    current: Option<AssetSources>,
+    groups: Groups,
+    figures: AggregateFigures,
+    blocks: Vec<BlockPlace>,
+}
+
+/// Groups by asset that are handed over at once.
+const GROUPS_AT_ONCE: usize = 8_192;
+
+impl ShardAggregate {
+    pub(crate) fn new(
+        request: AggregateRequest,
+        assets: Option<Vec<AssetId>>,
+        version: &Version,
+        memtables: &[TableView],
+        partition_micros: i64,
+    ) -> ShardAggregate {
+        let points: Vec<(PointId, Kind)> = request.points.iter().map(|p| (p.point, p.kind)).collect();
+        let scan = ScanRequest {
+            model: request.model,
+            points: points.clone(),
+            assets: None,
+            range: request.range,
+            every_row: true,
+            batch_rows: 1,
+        };
+        ShardAggregate {
+            sources: Sources::new(&scan, assets, version, memtables, partition_micros),
+            points: points.into_iter().map(|p| p.0).collect(),
+            current: None,
+            groups: Groups::new(&request.points, request.by_asset),
+            figures: AggregateFigures::default(),
+            blocks: Vec::new(),
+            request,
+        }
+    }
+
+    /// Goes on for a while, one partition of one asset; `false` at the end.
+    ///
+    /// # Errors
+    /// As a scan.
+    pub fn advance(&mut self) -> Result<bool> {
+        if let Some(error) = self.sources.take_refusal() {
+            return Err(error);
+        }
+        let mut work = match self.current.take().filter(|work| !work.partitions.is_empty()) {
+            Some(work) => work,
+            None => match self.sources.next_asset() {
+                Some(work) => work,
+                None => return Ok(false),
+            },
+        };
+        if let Some((partition, from)) = work.partitions.pop() {
+            self.partition(&mut work, partition, &from)?;
+            from.iter().for_each(|&i| self.sources.segment(i).pass(work.asset));
+        }
+        self.current = Some(work);
+        Ok(true)
+    }
+
+    /// Groups that are complete, once they are many. By asset only: others are complete at the end.
+    pub fn take_some(&mut self) -> Option<Groups> {
+        let complete = self.groups.len().saturating_sub(1);
+        (self.request.by_asset && complete >= GROUPS_AT_ONCE).then(|| self.groups.take_before(complete))
+    }
+
+    /// Bytes that the groups held now take.
+    pub fn bytes(&self) -> usize {
+        self.groups.bytes()
+    }
+
+    /// What it cost so far.
+    pub fn figures(&self) -> AggregateFigures {
+        self.figures
+    }
+
+    /// All groups that are left. To be asked at the end.
+    pub fn finish(self) -> Groups {
+        self.groups
+    }
+
+    fn partition(&mut self, work: &mut AssetSources, partition: i64, from: &[usize]) -> Result<()> {
+        let range = self.sources.inside(partition);
+        let mut blocks = std::mem::take(&mut self.blocks);
+        blocks.clear();
+        for &i in from {
+            let outside = self.sources.segment(i).blocks(work.asset, range, i, &mut blocks);
+            self.figures.blocks_pruned += outside as u64;
+        }
+        if from.len() > 1 {
+            blocks.sort_by_key(|b| b.first_time);
+        }
+        // From where on nothing was looked at, and whether blocks from there on want merging.
+        let (mut at, mut open, mut reach) = (range.start, false, i64::MIN);
+        for (i, block) in blocks.iter().enumerate() {
+            let next = blocks.get(i + 1).map_or(i64::MAX, |b| b.first_time);
+            let alone = block.whole
+                && reach < block.first_time
+                && (block.last_time < next || i + 1 == blocks.len())
+                && !has_rows(&work.memtable_runs, block.first_time, block.last_time)
+                && !self.sources.segment(block.cursor).may_be_erased(work.asset, block);
+            reach = reach.max(block.last_time);
+            if !alone {
+                open = true;
+                continue;
+            }
+            let before = TimeRange::new(at, Timestamp(block.first_time));
+            self.between(work, from, before, open)?;
+            self.block(work.asset, block, range)?;
+            (at, open) = (Timestamp(block.last_time.saturating_add(1)), false);
+        }
+        self.between(work, from, TimeRange::new(at, range.end), open)?;
+        self.blocks = blocks;
+        Ok(())
+    }
+
+    /// Merges what lies in `range`, if there is anything: blocks where it is `open`, else rows in memory.
+    fn between(
+        &mut self,
+        work: &mut AssetSources,
+        from: &[usize],
+        range: TimeRange,
+        open: bool,
+    ) -> Result<()> {
+        let last = range.end.0.saturating_sub(1);
+        if range.is_empty() || !(open || has_rows(&work.memtable_runs, range.start.0, last)) {
+            return Ok(());
+        }
+        let from = if open { from } else { &[] };
+        for piece in self.sources.pieces(work.asset, from, range) {
+            let run = self.sources.merged(work.asset, piece, from, &mut work.memtable_runs)?;
+            self.figures.rows_merged += run.rows() as u64;
+            self.fold(work.asset, &run, TimeRange::ALL)?;
+        }
+        Ok(())
+    }
+
+    fn block(&mut self, asset: AssetId, block: &BlockPlace, range: TimeRange) -> Result<()> {
+        let (start, end) = self.request.buckets.of(block.first_time);
+        let inside = range.covers_closed(Timestamp(block.first_time), Timestamp(block.last_time));
+        if inside && block.last_time <= end && self.answer(asset, start, block)? {
+            self.figures.blocks_answered += 1;
+            return Ok(());
+        }
+        let run = self.sources.segment(block.cursor).block_rows(block, &self.points)?;
+        self.figures.blocks_decoded += 1;
+        self.fold(asset, &run, range)
+    }
+
+    /// Takes in the statistics of a block; `false`, and nothing done, where they do not tell what is wanted.
+    fn answer(&mut self, asset: AssetId, start: i64, block: &BlockPlace) -> Result<bool> {
+        let times = (block.first_time, block.last_time);
+        let cursor = self.sources.segment(block.cursor);
+        let mut all = Vec::with_capacity(self.points.len());
+        for point in &self.request.points {
+            let stats = cursor.block_stats(block, point.point)?;
+            // Without a value in every row the times of the first and the last one are not known.
+            if point.wants.ends && stats.as_ref().is_some_and(|s| s.nulls > 0) {
+                return Ok(false);
+            }
+            all.push(stats);
+        }
+        let group = self.groups.at(asset, start);
+        self.groups.count(group, block.rows as usize, times);
+        for ((cells, point), stats) in self.groups.points.iter_mut().zip(&self.request.points).zip(all) {
+            if let Some(stats) = stats {
+                cells.fold_stats(group, stats, times, point.wants)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes in the rows of `run` inside `range`.
+    fn fold(&mut self, asset: AssetId, run: &Run, range: TimeRange) -> Result<()> {
+        let mut from = run.times.partition_point(|&t| t < range.start.0);
+        let end = run.times.partition_point(|&t| t < range.end.0);
+        let columns: Vec<Option<&wattline_model::Column>> =
+            self.points.iter().map(|p| run.columns.iter().find(|c| c.point == *p)).collect();
+        // Where the values of each sparse column go on.
+        let mut next: Vec<usize> = columns.iter().map(|c| c.map_or(0, |c| first_value(c, from))).collect();
+        while from < end {
+            let (start, last) = self.request.buckets.of(run.times[from]);
+            let to = from + run.times[from..end].partition_point(|&t| t <= last);
+            let group = self.groups.at(asset, start);
+            self.groups.count(group, to - from, (run.times[from], run.times[to - 1]));
+            for (i, column) in columns.iter().enumerate() {
+                let Some(column) = column else { continue };
+                let wants = self.request.points[i].wants;
+                let (values, times) = match &column.rows {
+                    Rows::All => ((from, to), (run.times[from], run.times[to - 1])),
+                    Rows::Some(rows) => {
+                        let first = next[i];
+                        let after = first + rows[first..].partition_point(|&r| (r as usize) < to);
+                        next[i] = after;
+                        if first == after {
+                            continue;
+                        }
+                        let time = |value: usize| run.times[rows[value] as usize];
+                        ((first, after), (time(first), time(after - 1)))
+                    }
+                };
+                self.groups.points[i].fold(group, &column.values, values, times, wants)?;
+            }
+            from = to;
+        }
+        Ok(())
+    }
+}
+
+/// The number of the first value of `column` in row `row` or later.
+fn first_value(column: &wattline_model::Column, row: usize) -> usize {
+    match &column.rows {
+        Rows::All => row,
+        Rows::Some(rows) => rows.partition_point(|&r| (r as usize) < row),
+    }
+}
+
+/// Whether any of `runs` has a row within `[first, last]`.
+fn has_rows(runs: &[Run], first: i64, last: i64) -> bool {
+    runs.iter().any(|run| {
+        let from = run.times.partition_point(|&t| t < first);
+        run.times.get(from).is_some_and(|&t| t <= last)
+    })
+}

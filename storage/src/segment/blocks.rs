@@ -1,0 +1,89 @@
+//! The blocks of an asset one by one, for readers to whom the statistics of some are enough.
+
+use wattline_format::segment::Stats;
+use wattline_model::{AssetId, PointId, TimeRange, Timestamp};
+
+use super::SegmentCursor;
+use crate::error::Result;
+use crate::run::Run;
+
+/// A block with rows of an asset.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlockPlace {
+    /// The number of the cursor, for its owner to tell.
+    pub(crate) cursor: usize,
+    chunk: usize,
+    block: usize,
+    /// Its rows.
+    pub(crate) rows: u32,
+    /// Whether all of them are the asset's.
+    pub(crate) whole: bool,
+    /// The earliest time in it, microseconds.
+    pub(crate) first_time: i64,
+    /// The latest time in it, microseconds.
+    pub(crate) last_time: i64,
+}
+
+impl SegmentCursor {
+    /// Appends the blocks with rows of `asset`, which is at the cursor, that reach into `range`; returns how many do
+    /// not.
+    pub(crate) fn blocks(
+        &self,
+        asset: AssetId,
+        range: TimeRange,
+        cursor: usize,
+        out: &mut Vec<BlockPlace>,
+    ) -> usize {
+        let chunks = self.segment.reader.chunks(self.model);
+        let (mut at, mut run, mut outside) = (self.chunk, self.run, 0);
+        while let Some(chunk) = chunks.get(at)
+            && let Some(found) = chunk.runs.get(run).filter(|r| r.asset == asset)
+        {
+            let end = found.first_row + found.rows;
+            let begin = chunk.blocks.partition_point(|b| b.first_row + b.rows <= found.first_row);
+            for (block, b) in chunk.blocks.iter().enumerate().skip(begin) {
+                if b.first_row >= end {
+                    break;
+                }
+                if !range.overlaps_closed(Timestamp(b.first_time), Timestamp(b.last_time)) {
+                    outside += 1;
+                    continue;
+                }
+                let whole = b.first_row >= found.first_row && b.first_row + b.rows <= end;
+                let (first_time, last_time) = (b.first_time, b.last_time);
+                out.push(BlockPlace { cursor, chunk: at, block, rows: b.rows, whole, first_time, last_time });
+            }
+            // Only the last run of a chunk can go on in the next one.
+            (at, run) = (at + 1, 0);
+        }
+        outside
+    }
+
+    /// Whether some row of `asset` in the block may have been deleted.
+    pub(crate) fn may_be_erased(&self, asset: AssetId, place: &BlockPlace) -> bool {
+        self.tombstones.may_mean(asset, place.first_time, place.last_time)
+    }
+
+    /// The statistics of `point` in a block; `None` where it has no values.
+    pub(crate) fn block_stats(&self, place: &BlockPlace, point: PointId) -> Result<Option<Stats>> {
+        let segment = &self.segment;
+        let chunk = &segment.reader.chunks(self.model)[place.chunk];
+        let stats = segment.reader.stats(chunk, place.block, point);
+        Ok(stats.map_err(crate::error::Error::from).inspect_err(|error| segment.note_damage(error))?)
+    }
+
+    /// The rows of a block that is one asset's, with the values of `points`.
+    pub(crate) fn block_rows(&self, place: &BlockPlace, points: &[PointId]) -> Result<Run> {
+        let segment = &self.segment;
+        let chunk = &segment.reader.chunks(self.model)[place.chunk];
+        let read = || {
+            let times = segment.reader.times(chunk, place.block)?;
+            let mut columns = Vec::with_capacity(points.len());
+            for &point in points {
+                columns.extend(segment.reader.column(chunk, place.block, point)?);
+            }
+            Ok(Run { times, columns })
+        };
+        read().inspect_err(|error| segment.note_damage(error))
+    }
+}
