@@ -188,7 +188,7 @@ fn figures_in_map(samples: Vec<(i64, Bits)>, wants: Wants) -> (Found, Option<f64
 #[test]
 fn whole_blocks_are_answered_from_statistics_and_late_rows_cost_only_the_blocks_they_touch() {
     let disk = SimDisk::new();
-    let settings = Settings { memtable_bytes: 64 << 20, ..small(Driver::Inline) };
+    let settings = Settings { memtable_bytes: 64 << 20, merge_fanout: 8, ..small(Driver::Inline) };
     let store = Store::open(dir(), settings, world(&disk, 7)).unwrap();
     let (asset, second) = (1, 1_000_000_i64);
     let kind = kind_of(0);
