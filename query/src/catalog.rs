@@ -117,6 +117,11 @@ impl Catalog {
         name
     }
 
+    /// Moves on whenever tables, columns or assets change.
+    pub(crate) fn version(&self) -> u64 {
+        self.registry.version()
+    }
+
     /// Every table as statements name it, to find the one that was meant.
     pub(crate) fn table_names(&self) -> Vec<String> {
         let view = self.view();

@@ -21,21 +21,27 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, SessionState};
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::tokenizer::Token;
 use futures::{FutureExt, Stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, timeout, timeout_at};
 use wattline_registry::Registry;
-use wattline_storage::Store;
+use wattline_storage::{Snapshot, Store};
 
+use crate::aggregate::AggregateSeries;
 use crate::catalog::{CATALOG, Catalog, Catalogs, PUBLIC};
 use crate::error::{Error, ErrorKind};
+use crate::plans::{self, Found, Plans, Shaped};
 use crate::statement;
 use crate::tables::StatementSnapshot;
+use crate::template::Values;
 use crate::yields::YieldAfterMultiplying;
 
 /// Rows of a batch: large enough that the cost of a batch vanishes, small enough to stay in the cache.
@@ -116,6 +122,9 @@ struct Inner {
     catalog: Arc<Catalog>,
     /// What each statement's session is copied from.
     state: SessionState,
+    /// What plans that are kept run in.
+    context: Arc<TaskContext>,
+    plans: Plans,
     turns: Arc<Semaphore>,
 }
 
@@ -177,7 +186,8 @@ impl Engine {
         let catalog = Arc::new(Catalog::new(registry, store.clone()));
         let state = session(&settings, Arc::clone(&catalog))?;
         let turns = Arc::new(Semaphore::new(settings.statements_max));
-        Ok(Engine { inner: Arc::new(Inner { store, settings, catalog, state, turns }) })
+        let (context, plans) = (state.task_ctx(), Plans::default());
+        Ok(Engine { inner: Arc::new(Inner { store, settings, catalog, state, context, plans, turns }) })
     }
 
     /// Plans and starts one statement; `$1` stands for `params[0]` and so on. All tables of samples are read as of
@@ -192,8 +202,8 @@ impl Engine {
     ) -> Result<SendableRecordBatchStream, Error> {
         let turn = self.turn().await?;
         let deadline = self.inner.settings.timeout.map(|limit| Instant::now() + limit);
-        let deep = statement::depth(text)? >= DEEP;
-        let start = on_stack(deep, Box::pin(self.start(text, params)));
+        let (depth, tokens) = statement::depth(text)?;
+        let start = on_stack(depth >= DEEP, Box::pin(self.start(text, tokens, params)));
         let guarded = Box::pin(AssertUnwindSafe(start).catch_unwind());
         let started = match deadline {
             Some(deadline) => {
@@ -226,11 +236,9 @@ impl Engine {
     /// # Errors
     /// As [`sql`](Self::sql) before the first row.
     pub async fn describe(&self, text: &str) -> Result<Description, Error> {
-        let deep = statement::depth(text)? >= DEEP;
+        let deep = statement::depth(text)?.0 >= DEEP;
         let describe = Box::pin(async {
-            let mut state = self.inner.state.clone();
-            let snapshot = StatementSnapshot(self.inner.store.snapshot());
-            state.config_mut().set_extension(Arc::new(snapshot));
+            let mut state = self.state(self.inner.store.snapshot());
             let names = || self.inner.catalog.table_names();
             let statement = statement::parse(&state, text)?;
             let planned = plan(&mut state, statement).await;
@@ -238,6 +246,11 @@ impl Engine {
         });
         let described = AssertUnwindSafe(on_stack(deep, describe)).catch_unwind().await;
         described.map_err(|_| panicked())?
+    }
+
+    /// How many statements were served by a plan that was kept.
+    pub fn plans_reused(&self) -> u64 {
+        self.inner.plans.reused()
     }
 
     /// Every table as statements name it: for completion.
@@ -256,13 +269,25 @@ impl Engine {
         }
     }
 
-    async fn start(&self, text: &str, params: Vec<ScalarValue>) -> Result<SendableRecordBatchStream, Error> {
-        let mut state = self.inner.state.clone();
-        state.mark_start_execution();
+    async fn start(
+        &self,
+        text: &str,
+        tokens: Vec<Token>,
+        params: Vec<ScalarValue>,
+    ) -> Result<SendableRecordBatchStream, Error> {
         // Before the catalog is asked: an asset in the snapshot is then also in the catalog's view.
-        let snapshot = StatementSnapshot(self.inner.store.snapshot());
-        state.config_mut().set_extension(Arc::new(snapshot));
-
+        let snapshot = self.inner.store.snapshot();
+        if let Some(shaped) = plans::shaped(text, &tokens, &params) {
+            let version = self.inner.catalog.version();
+            match self.inner.plans.find(&shaped, version, &snapshot) {
+                Found::Plan(plan) => {
+                    return execute_stream(plan, Arc::clone(&self.inner.context)).map_err(Error::from);
+                }
+                Found::Worth => self.keep_plan(shaped, version, &snapshot).await,
+                Found::Nothing => {}
+            }
+        }
+        let mut state = self.state(snapshot);
         let names = || self.inner.catalog.table_names();
         let planning = |e: DataFusionError| Error::of_planning(&e, &names);
         let statement = statement::parse(&state, text)?;
@@ -270,6 +295,27 @@ impl Engine {
         let plan = with_params(plan, params)?;
         let plan = state.create_physical_plan(&plan).await.map_err(planning)?;
         execute_stream(plan, state.task_ctx()).map_err(planning)
+    }
+
+    /// The session of one statement.
+    fn state(&self, snapshot: Snapshot) -> SessionState {
+        let mut state = self.inner.state.clone();
+        state.mark_start_execution();
+        state.config_mut().set_extension(Arc::new(StatementSnapshot(snapshot)));
+        state
+    }
+
+    /// Plans a shape for the statements to come. What goes wrong will be told about the statement as it was written.
+    async fn keep_plan(&self, shaped: Shaped, version: u64, snapshot: &Snapshot) {
+        let mut state = self.state(snapshot.clone());
+        state.config_mut().set_extension(Arc::new(Values(shaped.values)));
+        let planned = async {
+            let statement = statement::parse(&state, &shaped.shape).ok()?;
+            let plan = plan(&mut state, statement).await.ok()?;
+            state.create_physical_plan(&plan).await.ok()
+        };
+        let planned = planned.await;
+        self.inner.plans.keep(shaped.shape, planned.as_ref(), version);
     }
 }
 
@@ -341,10 +387,17 @@ fn session(settings: &QuerySettings, catalog: Arc<Catalog>) -> Result<SessionSta
         .with_config(config)
         .with_runtime_env(runtime.build_arc().map_err(Error::from)?)
         .with_default_features()
-        .with_physical_optimizer_rule(Arc::new(YieldAfterMultiplying))
+        .with_physical_optimizer_rules(optimizer_rules())
         .with_catalog_list(Arc::new(Catalogs(catalog)))
         .build();
     Ok(state)
+}
+
+fn optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(AggregateSeries)];
+    rules.extend(PhysicalOptimizer::default().rules);
+    rules.push(Arc::new(YieldAfterMultiplying));
+    rules
 }
 
 impl QuerySettings {

@@ -8,15 +8,18 @@
 //! `tables` (a provider each) → `prune` (filters → assets and time) → `scan` (partitions, blocking iterators →
 //! streams) → `arrays` (columns → Arrow). `columns` says what a model's columns are called.
 
+mod aggregate;
 mod arrays;
 mod catalog;
 mod columns;
 mod engine;
 mod error;
+mod plans;
 mod prune;
 mod scan;
 mod statement;
 mod tables;
+mod template;
 mod yields;
 
 pub use datafusion::common::ScalarValue;

@@ -36,6 +36,7 @@ use wattline_storage::{ScanBatch, ScanRequest, ShardScan, Snapshot};
 use crate::arrays;
 use crate::columns::{Columns, Role};
 use crate::error::{Error, ErrorKind};
+use crate::template::Template;
 
 /// Batches a scan decodes before somebody asks: enough to overlap decoding with the query, little to throw away.
 pub(crate) const BATCHES_AHEAD: usize = 2;
@@ -59,6 +60,10 @@ pub(crate) struct ScanSpec {
     /// Whether the text ids of the asked assets ascend with their numbers: then rows come in the order of
     /// (`asset_id`, `time`).
     pub(crate) in_key_order: bool,
+    /// How many assets a filter lists, known or not; `None` where it lets all through.
+    pub(crate) listed: Option<usize>,
+    /// How to make the like of it for other values, where the plan is kept.
+    pub(crate) template: Option<Arc<Template>>,
     /// A guess at the rows, for choosing the small side of a join.
     pub(crate) rows_guess: usize,
 }
@@ -86,6 +91,23 @@ impl ModelScan {
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
         }
+    }
+}
+
+impl ModelScan {
+    /// The same scan of other rows: `spec` is of the same shape.
+    pub(crate) fn over(&self, spec: ScanSpec) -> ModelScan {
+        ModelScan {
+            spec: Arc::new(spec),
+            scans: Arc::default(),
+            properties: Arc::clone(&self.properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
+    }
+
+    /// What it scans.
+    pub(crate) fn spec(&self) -> &Arc<ScanSpec> {
+        &self.spec
     }
 }
 
@@ -117,7 +139,7 @@ fn equivalences(spec: &ScanSpec) -> EquivalenceProperties {
     };
     let time = place(Role::Time).map(|i| sorted(crate::columns::TIME, i));
     let asset = place(Role::Asset).map(|i| sorted(crate::columns::ASSET_ID, i));
-    let single = spec.request.assets.as_ref().is_some_and(|assets| assets.len() == 1);
+    let single = spec.listed == Some(1);
     let mut orderings: Vec<Vec<PhysicalSortExpr>> = Vec::new();
     if single {
         orderings.extend(time.clone().map(|t| vec![t]));
@@ -145,20 +167,26 @@ impl DisplayAs for ModelScan {
 }
 
 fn write_spec(spec: &ScanSpec, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let request = &spec.request;
-    let points: Vec<&str> =
-        request.points.iter().filter_map(|(id, _)| spec.model.point(*id)).map(|p| p.key.as_str()).collect();
-    write!(f, "WattlineScan: model={}, points=[{}], assets=", spec.model.key, points.join(", "))?;
-    match &request.assets {
-        None => f.write_str("all")?,
-        Some(assets) => write!(f, "{}", assets.len())?,
-    }
-    write!(f, ", range={}, every_row={}", Range(request.range), request.every_row)?;
-    write!(f, ", partitions={}", spec.partitions)?;
+    f.write_str("WattlineScan: ")?;
+    write_part(spec, f)?;
+    write!(f, ", every_row={}, partitions={}", spec.request.every_row, spec.partitions)?;
     match spec.limit {
         Some(limit) => write!(f, ", limit={limit}"),
         None => Ok(()),
     }
+}
+
+/// Which part of a model is read.
+pub(crate) fn write_part(spec: &ScanSpec, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let request = &spec.request;
+    let points: Vec<&str> =
+        request.points.iter().filter_map(|(id, _)| spec.model.point(*id)).map(|p| p.key.as_str()).collect();
+    write!(f, "model={}, points=[{}], assets=", spec.model.key, points.join(", "))?;
+    match &request.assets {
+        None => f.write_str("all")?,
+        Some(assets) => write!(f, "{}", assets.len())?,
+    }
+    write!(f, ", range={}", Range(request.range))
 }
 
 /// A range for people: an open end is left out.

@@ -35,16 +35,19 @@ pub const COMBINED_QUERIES_MAX: usize = 100;
 /// names that each use the one before twice would be a billion.
 pub const EXPANDED_TABLES_MAX: u64 = 1_000;
 
-/// Checks the length of `text` and how deep its operators will nest. To be asked before [`parse`].
+/// Checks the length of `text` and how deep its operators will nest; returns that and its tokens, none where it has
+/// some that are not understood. To be asked before [`parse`].
 ///
 /// # Errors
 /// Limit where the text is too long or too deep.
-pub(crate) fn depth(text: &str) -> Result<usize, Error> {
+pub(crate) fn depth(text: &str) -> Result<(usize, Vec<Token>), Error> {
     if text.len() > STATEMENT_BYTES_MAX {
         let message = format!("the statement has {} bytes, more than {STATEMENT_BYTES_MAX}", text.len());
         return Err(Error::new(ErrorKind::Limit, message));
     }
-    check_depth(text)
+    // The parser will tell what is wrong, with the place.
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize().unwrap_or_default();
+    Ok((check_depth(&tokens)?, tokens))
 }
 
 /// Parses `text`, whose [`depth`] is known to be bearable, and lets only reading statements pass.
@@ -188,19 +191,13 @@ fn refused(what: &str) -> Error {
 
 /// Counts operators that will nest. A list item starts a chain of its own; a parenthesis or CASE opens one on top of
 /// the chain it stands in.
-fn check_depth(text: &str) -> Result<usize, Error> {
-    let dialect = GenericDialect {};
-    let tokens = match Tokenizer::new(&dialect, text).tokenize() {
-        Ok(tokens) => tokens,
-        // The parser will tell what is wrong, with the place.
-        Err(_) => return Ok(0),
-    };
+fn check_depth(tokens: &[Token]) -> Result<usize, Error> {
     let mut deepest = 0;
     let mut levels = vec![Level::default()];
     let mut sum = 0_usize;
     let mut combined = 0_usize;
     let mut before = Keyword::NoKeyword;
-    for token in &tokens {
+    for token in tokens {
         if matches!(token, Token::Whitespace(_)) {
             continue;
         }
@@ -337,7 +334,7 @@ mod tests {
     use super::*;
 
     fn depth_ok(text: &str) -> bool {
-        check_depth(text).is_ok()
+        depth(text).is_ok()
     }
 
     #[test]

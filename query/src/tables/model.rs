@@ -19,16 +19,20 @@ use wattline_registry::Registry;
 use wattline_storage::{ScanRequest, Snapshot, Store};
 
 use crate::columns::Columns;
-use crate::prune::{self, AssetFilter};
+use crate::prune::{self, AssetFilter, Pruned};
 use crate::scan::{ModelScan, ScanSpec};
 use crate::tables::snapshot_of;
+use crate::template::{self, Template, Values};
 
 /// Assets up to which it is found out whether their texts ascend with their numbers. Beyond, looking costs more than
 /// the order saves.
 const ORDER_ASSETS_MAX: usize = 100_000;
 
 /// The table of one model.
-pub(crate) struct ModelTable {
+pub(crate) struct ModelTable(Arc<Samples>);
+
+/// What the scans of a model's table have in common.
+pub(crate) struct Samples {
     model: Arc<Model>,
     /// What the store calls it: the model, or its minute table.
     stored: ModelId,
@@ -42,24 +46,73 @@ pub(crate) struct ModelTable {
     in_key_order: OnceLock<bool>,
 }
 
+/// What a statement wants of the table.
+pub(crate) struct Wanted {
+    /// The columns.
+    pub(crate) columns: Columns,
+    /// The filters handed down to the scan.
+    pub(crate) filters: Vec<Expr>,
+    /// Rows after which a partition may stop.
+    pub(crate) limit: Option<usize>,
+    /// Rows of a batch.
+    pub(crate) batch_rows: usize,
+}
+
 impl ModelTable {
     /// The table of `model`.
     pub(crate) fn new(model: Arc<Model>, registry: Registry, store: Store) -> ModelTable {
-        ModelTable { stored: model.id, ..ModelTable::normalized(model, registry, store) }
+        let stored = model.id;
+        ModelTable(Arc::new(Samples::new(model, stored, registry, store)))
     }
 
     /// The table of the minute values of `model`.
     pub(crate) fn normalized(model: Arc<Model>, registry: Registry, store: Store) -> ModelTable {
-        let (stored, columns) = (model.id.by_minute(), Columns::of_samples(&model));
+        let stored = model.id.by_minute();
+        ModelTable(Arc::new(Samples::new(model, stored, registry, store)))
+    }
+}
+
+impl Samples {
+    fn new(model: Arc<Model>, stored: ModelId, registry: Registry, store: Store) -> Samples {
+        let columns = Columns::of_samples(&model);
         let is_of_all_models = registry.is_unformatted(model.id);
-        ModelTable {
-            model,
-            stored,
-            columns,
-            registry,
-            store,
-            is_of_all_models,
-            in_key_order: OnceLock::new(),
+        let in_key_order = OnceLock::new();
+        Samples { model, stored, columns, registry, store, is_of_all_models, in_key_order }
+    }
+
+    /// The scan of what is `wanted` whose filters say `pruned`, as of `snapshot`.
+    pub(crate) fn spec(&self, wanted: &Wanted, pruned: Pruned, snapshot: Snapshot) -> ScanSpec {
+        let nothing = pruned.is_empty() || wanted.limit == Some(0);
+        let (range, present) = (pruned.range, pruned.present);
+        let listed = match &pruned.assets {
+            AssetFilter::All => None,
+            AssetFilter::Only(texts) => Some(texts.len()),
+        };
+        let assets = if nothing { Some(Vec::new()) } else { self.resolve(pruned.assets) };
+        let points = wanted.columns.points();
+        let kind = |point: usize| self.model.points[point].data_type.kind();
+        let request = ScanRequest {
+            model: self.stored,
+            // A filter that refuses nulls names a point, and that point is among the columns, because such a filter
+            // runs again above the scan. So rows without any asked point need not even be found.
+            every_row: !present || points.is_empty(),
+            points: points.into_iter().map(|p| (PointId(p as u32), kind(p))).collect(),
+            range,
+            batch_rows: wanted.limit.unwrap_or(usize::MAX).min(wanted.batch_rows),
+            assets,
+        };
+        ScanSpec {
+            model: Arc::clone(&self.model),
+            registry: self.registry.clone(),
+            partitions: self.partitions(listed),
+            in_key_order: self.are_in_key_order(request.assets.as_deref()),
+            rows_guess: self.guess_rows(&snapshot, request.range, request.assets.as_deref()),
+            snapshot,
+            request,
+            listed,
+            columns: wanted.columns.clone(),
+            limit: wanted.limit,
+            template: None,
         }
     }
 
@@ -98,18 +151,10 @@ impl ModelTable {
         }
     }
 
-    /// How many partitions can have rows.
-    fn partitions(&self, assets: Option<&[AssetId]>) -> usize {
-        let shards = self.store.shards();
-        match assets {
-            None => shards.get() as usize,
-            Some(assets) => {
-                let mut found: Vec<u32> = assets.iter().map(|&a| shards.shard_of(a).0).collect();
-                found.sort_unstable();
-                found.dedup();
-                found.len()
-            }
-        }
+    /// How many partitions can have rows where a filter lists so many assets.
+    fn partitions(&self, listed: Option<usize>) -> usize {
+        let shards = self.store.shards().get() as usize;
+        listed.map_or(shards, |listed| listed.clamp(1, shards))
     }
 
     /// A guess at the rows of a scan: the store's rows in the range, shared out evenly over the devices. Only the
@@ -132,14 +177,14 @@ impl ModelTable {
 
 impl fmt::Debug for ModelTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ModelTable({})", self.model.key)
+        write!(f, "ModelTable({})", self.0.model.key)
     }
 }
 
 #[async_trait]
 impl TableProvider for ModelTable {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.columns.schema)
+        Arc::clone(&self.0.columns.schema)
     }
 
     fn table_type(&self) -> TableType {
@@ -147,7 +192,7 @@ impl TableProvider for ModelTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let answer = |filter: &&Expr| match prune::prune(filter) {
+        let answer = |filter: &&Expr| match prune::prune(&template::with_examples(filter)) {
             pruned if pruned.exact => TableProviderFilterPushDown::Exact,
             pruned if pruned.is_useful() => TableProviderFilterPushDown::Inexact,
             _ => TableProviderFilterPushDown::Unsupported,
@@ -162,38 +207,20 @@ impl TableProvider for ModelTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let columns = self.columns.project(projection);
-        let pruned = prune::prune_all(filters);
-        let nothing = pruned.is_empty() || limit == Some(0);
-        let (range, present) = (pruned.range, pruned.present);
-        let assets = self.resolve(pruned.assets);
-        if nothing || assets.as_ref().is_some_and(Vec::is_empty) {
-            return Ok(Arc::new(EmptyExec::new(columns.schema)));
-        }
-        let points = columns.points();
-        let kind = |point: usize| self.model.points[point].data_type.kind();
-        let snapshot = snapshot_of(state, &self.store);
-        let request = ScanRequest {
-            model: self.stored,
-            // A filter that refuses nulls names a point, and that point is among the columns, because such a filter
-            // runs again above the scan. So rows without any asked point need not even be found.
-            every_row: !present || points.is_empty(),
-            points: points.into_iter().map(|p| (PointId(p as u32), kind(p))).collect(),
-            range,
-            batch_rows: limit.unwrap_or(usize::MAX).min(state.config().batch_size()),
-            assets,
-        };
-        let spec = ScanSpec {
-            model: Arc::clone(&self.model),
-            registry: self.registry.clone(),
-            partitions: self.partitions(request.assets.as_deref()),
-            in_key_order: self.are_in_key_order(request.assets.as_deref()),
-            rows_guess: self.guess_rows(&snapshot, request.range, request.assets.as_deref()),
-            snapshot,
-            request,
-            columns,
+        let wanted = Wanted {
+            columns: self.0.columns.project(projection),
+            filters: filters.to_vec(),
             limit,
+            batch_rows: state.config().batch_size(),
         };
+        let snapshot = snapshot_of(state, &self.0.store);
+        if let Some(values) = state.config().get_extension::<Values>() {
+            return Ok(Arc::new(ModelScan::new(Template::spec(&self.0, wanted, &values, snapshot)?)));
+        }
+        let spec = self.0.spec(&wanted, prune::prune_all(filters), snapshot);
+        if spec.request.assets.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(Arc::new(EmptyExec::new(wanted.columns.schema)));
+        }
         Ok(Arc::new(ModelScan::new(spec)))
     }
 }

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test may stop it")]
 
+mod aggregates;
 mod errors;
 mod fixture;
 mod limits;

@@ -18,7 +18,7 @@ impl AsyncDB for Db {
         let stream = self.0.sql(sql, Vec::new()).await?;
         let types = vec![DefaultColumnType::Text; stream.schema().fields().len()];
         drop(stream);
-        let mut rows = rows(&self.0, sql).await?;
+        let mut rows = all_rows(&self.0, sql).await?;
         for cell in rows.iter_mut().flatten() {
             if cell.is_empty() {
                 *cell = "(empty)".to_owned();
@@ -28,6 +28,21 @@ impl AsyncDB for Db {
     }
 
     async fn shutdown(&mut self) {}
+}
+
+/// The rows of a statement, which must be the same when its plan is kept, and when the kept plan is used.
+async fn all_rows(engine: &Engine, sql: &str) -> Result<Vec<Vec<String>>, Error> {
+    let first = rows(engine, sql).await?;
+    let mut sorted = first.clone();
+    sorted.sort();
+    for _ in 0..2 {
+        let mut again = rows(engine, sql).await?;
+        again.sort();
+        if !sql.starts_with("EXPLAIN") {
+            assert_eq!(again, sorted, "{sql}");
+        }
+    }
+    Ok(first)
 }
 
 fn scripts() -> Vec<PathBuf> {

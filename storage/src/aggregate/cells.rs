@@ -266,6 +266,15 @@ impl Cells {
         }
     }
 
+    /// The cells numbered `order`, in that order.
+    pub(super) fn picked(&self, order: &[usize]) -> Cells {
+        match self {
+            Cells::Float(cells) => Cells::Float(order.iter().map(|&i| cells[i].clone()).collect()),
+            Cells::Int(cells) => Cells::Int(order.iter().map(|&i| cells[i].clone()).collect()),
+            Cells::Other(cells) => Cells::Other(order.iter().map(|&i| cells[i].clone()).collect()),
+        }
+    }
+
     /// Takes `values[from..to]` into group `group`; `times` are those of the first and the last.
     ///
     /// # Errors

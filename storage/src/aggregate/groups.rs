@@ -139,6 +139,27 @@ impl Groups {
         }
     }
 
+    /// The groups in order of their buckets. For groups that are buckets alone.
+    #[must_use]
+    pub fn in_order(self) -> Groups {
+        if self.starts.is_sorted() {
+            return self;
+        }
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_unstable_by_key(|&i| self.starts[i]);
+        let pick = |list: &[i64]| order.iter().map(|&i| list[i]).collect();
+        Groups {
+            assets: Vec::new(),
+            starts: pick(&self.starts),
+            rows: order.iter().map(|&i| self.rows[i]).collect(),
+            first_times: pick(&self.first_times),
+            last_times: pick(&self.last_times),
+            points: self.points.iter().map(|cells| cells.picked(&order)).collect(),
+            places: order.iter().enumerate().map(|(place, &i)| (self.starts[i], place)).collect(),
+            ..self
+        }
+    }
+
     /// The groups before `at`, which are left out from now on. Only by asset.
     pub(super) fn take_before(&mut self, at: usize) -> Groups {
         fn take<T>(list: &mut Vec<T>, at: usize) -> Vec<T> {

@@ -1,0 +1,62 @@
+//! Aggregates by asset and bucket of time, without DataFusion's operators.
+//!
+//! Owns: the rule that finds such an aggregate in a plan and puts [`SeriesAggregate`] in its place. Does not own: what
+//! is understood (`shape`), running it (`exec`), figures as columns (`arrays`), finding the figures (`storage`).
+//!
+//! DataFusion hashes a group's key for every row. Samples lie sorted by asset and time, so a group is a stretch of
+//! rows, and where a whole block is in one bucket its statistics are the answer (decision 14).
+
+mod arrays;
+mod exec;
+mod shape;
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+
+pub(crate) use exec::SeriesAggregate;
+
+/// The rule. It comes first: the others then see what our operator gives and wants.
+#[derive(Debug)]
+pub(crate) struct AggregateSeries;
+
+impl PhysicalOptimizerRule for AggregateSeries {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let changed = plan.transform_down(|node| {
+            Ok(match ours(&node) {
+                Some(aggregate) => Transformed::yes(Arc::new(aggregate) as Arc<dyn ExecutionPlan>),
+                None => Transformed::no(node),
+            })
+        })?;
+        Ok(changed.data)
+    }
+
+    fn name(&self) -> &str {
+        "aggregate_series"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// The two steps that every aggregate is planned as, where ours can stand for both.
+fn ours(node: &Arc<dyn ExecutionPlan>) -> Option<SeriesAggregate> {
+    let last = node.downcast_ref::<AggregateExec>()?;
+    let first = match last.mode() {
+        AggregateMode::Final | AggregateMode::FinalPartitioned => {
+            last.input().downcast_ref::<AggregateExec>()?
+        }
+        _ => return None,
+    };
+    if *first.mode() != AggregateMode::Partial || last.limit_options().is_some() {
+        return None;
+    }
+    let (scan, shape) = shape::read(first)?;
+    Some(SeriesAggregate::new(scan, shape, last.schema()))
+}

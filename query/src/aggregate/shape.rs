@@ -1,0 +1,332 @@
+//! Which aggregates over a scan the engine answers by itself.
+//!
+//! Owns: reading DataFusion's expressions. What is not understood is left to DataFusion, so nothing here guesses.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
+use datafusion::physical_expr::{PhysicalSortExpr, ScalarFunctionExpr};
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use wattline_model::PointId;
+use wattline_storage::{AggregatePoint, Buckets, Wants};
+
+use crate::columns::Role;
+use crate::scan::{ModelScan, ScanSpec};
+
+/// What an aggregate asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    /// The points whose figures are needed.
+    pub(crate) points: Vec<AggregatePoint>,
+    /// How time is cut.
+    pub(crate) buckets: Buckets,
+    /// Whether groups are those of assets.
+    pub(crate) by_asset: bool,
+    /// Whether there are groups at all: an aggregate without gives one row even of nothing.
+    pub(crate) grouped: bool,
+    /// The columns to give.
+    pub(crate) outputs: Vec<Output>,
+}
+
+/// One column of the answer. Points are told by their place in [`Shape::points`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// The asset of the group.
+    Asset,
+    /// Where the group's bucket starts.
+    Bucket,
+    /// How many rows.
+    Rows,
+    /// The earliest time.
+    FirstTime,
+    /// The latest time.
+    LastTime,
+    /// Figures of a point.
+    Point(usize, Figure),
+}
+
+/// A figure of a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Figure {
+    Count,
+    Sum,
+    Avg,
+    Min,
+    Max,
+    /// The first value there is; or that of the first row, which may have none.
+    First {
+        of_row: bool,
+    },
+    Last {
+        of_row: bool,
+    },
+}
+
+/// The scan below `aggregate`, and what is asked of it; `None` where it is not all understood.
+pub(crate) fn read(aggregate: &AggregateExec) -> Option<(Arc<ScanSpec>, Shape)> {
+    let (scan, projection) = match aggregate.input().downcast_ref::<ProjectionExec>() {
+        Some(projection) => (projection.input().downcast_ref::<ModelScan>()?, Some(projection)),
+        None => (aggregate.input().downcast_ref::<ModelScan>()?, None),
+    };
+    let spec = Arc::clone(scan.spec());
+    if spec.limit.is_some() || !spec.request.every_row || !aggregate.group_expr().is_single() {
+        return None;
+    }
+    let reader = Reader { spec: &spec, projection };
+    let shape = reader.shape(aggregate)?;
+    Some((spec, shape))
+}
+
+struct Reader<'a> {
+    spec: &'a ScanSpec,
+    projection: Option<&'a ProjectionExec>,
+}
+
+impl Reader<'_> {
+    fn shape(&self, aggregate: &AggregateExec) -> Option<Shape> {
+        let mut shape = Shape {
+            points: Vec::new(),
+            buckets: Buckets::Whole,
+            by_asset: false,
+            grouped: !aggregate.group_expr().is_empty(),
+            outputs: Vec::new(),
+        };
+        for (expr, _) in aggregate.group_expr().expr() {
+            let expr = self.below(expr)?;
+            if self.role(&expr) == Some(Role::Asset) {
+                shape.by_asset = true;
+                shape.outputs.push(Output::Asset);
+            } else {
+                let buckets = self.buckets(&expr)?;
+                if shape.buckets != Buckets::Whole && shape.buckets != buckets {
+                    return None;
+                }
+                shape.buckets = buckets;
+                shape.outputs.push(Output::Bucket);
+            }
+        }
+        if aggregate.filter_expr().iter().any(Option::is_some) {
+            return None;
+        }
+        for function in aggregate.aggr_expr() {
+            let output = self.function(function, &mut shape)?;
+            shape.outputs.push(output);
+        }
+        Some(shape)
+    }
+
+    /// `expr` in terms of the scan's columns.
+    fn below(&self, expr: &Arc<dyn PhysicalExpr>) -> Option<Arc<dyn PhysicalExpr>> {
+        let Some(projection) = self.projection else { return Some(Arc::clone(expr)) };
+        let replaced = Arc::clone(expr).transform_up(|expr| {
+            let column = expr.downcast_ref::<Column>().and_then(|c| projection.expr().get(c.index()));
+            Ok(match column {
+                Some(column) => Transformed::yes(Arc::clone(&column.expr)),
+                None => Transformed::no(expr),
+            })
+        });
+        replaced.ok().map(|replaced| replaced.data)
+    }
+
+    fn role(&self, expr: &Arc<dyn PhysicalExpr>) -> Option<Role> {
+        self.spec.columns.roles.get(expr.downcast_ref::<Column>()?.index()).copied()
+    }
+
+    fn buckets(&self, expr: &Arc<dyn PhysicalExpr>) -> Option<Buckets> {
+        let function = expr.downcast_ref::<ScalarFunctionExpr>()?;
+        let literal = |i: usize| function.args().get(i)?.downcast_ref::<Literal>().map(Literal::value);
+        let is_time = |i: usize| function.args().get(i).is_some_and(|arg| self.is_time(arg));
+        match (function.name(), function.args().len()) {
+            ("date_bin" | "time_bucket", 2) if is_time(1) => {
+                Some(Buckets::Every { origin: 0, micros: micros_of(literal(0)?)? })
+            }
+            ("date_bin" | "time_bucket", 3) if is_time(1) => {
+                Some(Buckets::Every { origin: instant_of(literal(2)?)?, micros: micros_of(literal(0)?)? })
+            }
+            ("date_trunc", 2) if is_time(1) => truncation(literal(0)?),
+            _ => None,
+        }
+    }
+
+    /// Whether `expr` is the time, possibly in nanoseconds: `date_bin` knows no others.
+    fn is_time(&self, expr: &Arc<dyn PhysicalExpr>) -> bool {
+        let finer = |cast: &CastExpr| matches!(cast.cast_type(), DataType::Timestamp(TimeUnit::Nanosecond, Some(zone)) if **zone == *"UTC");
+        match expr.downcast_ref::<CastExpr>() {
+            Some(cast) => finer(cast) && self.role(cast.expr()) == Some(Role::Time),
+            None => self.role(expr) == Some(Role::Time),
+        }
+    }
+
+    fn function(&self, function: &AggregateFunctionExpr, shape: &mut Shape) -> Option<Output> {
+        let name = function.fun().name();
+        if function.is_distinct() && !matches!(name, "min" | "max") {
+            return None;
+        }
+        let args = function.expressions();
+        let arg = self.below(args.first()?)?;
+        match name {
+            "count" if args.len() == 1 => self.count(&arg, shape),
+            "sum" | "avg" | "min" | "max" if args.len() == 1 && function.order_bys().is_empty() => {
+                self.figure(name, &arg, shape)
+            }
+            "first_value" | "last_value" if args.len() == 1 => {
+                let descending = self.time_order(function.order_bys())?;
+                let is_first = (name == "first_value") != descending;
+                self.end(&arg, is_first, !function.ignore_nulls(), shape)
+            }
+            // The functions of `docs/functions.md`: the value at the earliest or latest time that has one.
+            "first" | "last" if args.len() == 2 && function.order_bys().is_empty() => {
+                let time = self.below(&args[1])?;
+                if self.role(&time) != Some(Role::Time) {
+                    return None;
+                }
+                self.end(&arg, name == "first", false, shape)
+            }
+            _ => None,
+        }
+    }
+
+    fn count(&self, arg: &Arc<dyn PhysicalExpr>, shape: &mut Shape) -> Option<Output> {
+        if let Some(literal) = arg.downcast_ref::<Literal>() {
+            return (!literal.value().is_null()).then_some(Output::Rows);
+        }
+        match self.role(arg)? {
+            Role::Asset | Role::Time => Some(Output::Rows),
+            Role::Value(point) => Some(Output::Point(self.point(point, shape), Figure::Count)),
+            Role::Quality(_) | Role::ValueTime(_) => None,
+        }
+    }
+
+    fn figure(&self, name: &str, arg: &Arc<dyn PhysicalExpr>, shape: &mut Shape) -> Option<Output> {
+        let is_extreme = matches!(name, "min" | "max");
+        let arg = match arg.downcast_ref::<CastExpr>() {
+            Some(cast) if !is_extreme && self.widens(cast, name) => cast.expr(),
+            _ => arg,
+        };
+        match (self.role(arg)?, name) {
+            (Role::Time, "min") => Some(Output::FirstTime),
+            (Role::Time, "max") => Some(Output::LastTime),
+            (Role::Value(point), _) => {
+                let data_type = self.spec.columns.schema.field(arg.downcast_ref::<Column>()?.index());
+                if !is_extreme && !data_type.data_type().is_numeric() {
+                    return None;
+                }
+                let place = self.point(point, shape);
+                let wants = &mut shape.points[place].wants;
+                let figure = match name {
+                    "min" => Figure::Min,
+                    "max" => Figure::Max,
+                    "sum" => Figure::Sum,
+                    _ => Figure::Avg,
+                };
+                (wants.sum, wants.extremes) = (wants.sum || !is_extreme, wants.extremes || is_extreme);
+                Some(Output::Point(place, figure))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a cast only makes room, as the planner puts it before sums.
+    fn widens(&self, cast: &CastExpr, name: &str) -> bool {
+        let Some(column) = cast.expr().downcast_ref::<Column>() else { return false };
+        let from = self.spec.columns.schema.field(column.index()).data_type();
+        use DataType::{Float32, Float64, Int32, Int64};
+        matches!((from, cast.cast_type()), (Int32, Int64) | (Float32 | Int32, Float64))
+            || (name == "avg" && matches!((from, cast.cast_type()), (Int64, Float64)))
+    }
+
+    fn end(
+        &self,
+        arg: &Arc<dyn PhysicalExpr>,
+        is_first: bool,
+        of_row: bool,
+        shape: &mut Shape,
+    ) -> Option<Output> {
+        match self.role(arg)? {
+            Role::Asset if shape.by_asset => Some(Output::Asset),
+            // Several assets may share the first time, and then no order says whose value comes first.
+            _ if !shape.by_asset && self.spec.listed != Some(1) => None,
+            Role::Time => Some(if is_first { Output::FirstTime } else { Output::LastTime }),
+            Role::Value(point) => {
+                let place = self.point(point, shape);
+                shape.points[place].wants.ends = true;
+                let figure = if is_first { Figure::First { of_row } } else { Figure::Last { of_row } };
+                Some(Output::Point(place, figure))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether rows are ordered by time, ascending (`false`) or descending, apart from what is the same in a group.
+    fn time_order(&self, order: &[PhysicalSortExpr]) -> Option<bool> {
+        for sort in order {
+            let expr = self.below(&sort.expr)?;
+            match self.role(&expr)? {
+                Role::Asset => {}
+                Role::Time => return Some(sort.options.descending),
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// The place of a point of the model among those asked for.
+    fn point(&self, point: usize, shape: &mut Shape) -> usize {
+        let id = PointId(point as u32);
+        let known = shape.points.iter().position(|p| p.point == id);
+        known.unwrap_or_else(|| {
+            let kind = self.spec.model.points[point].data_type.kind();
+            shape.points.push(AggregatePoint { point: id, kind, wants: Wants::default() });
+            shape.points.len() - 1
+        })
+    }
+}
+
+/// An interval of a fixed length in whole microseconds.
+fn micros_of(interval: &ScalarValue) -> Option<i64> {
+    let micros = match interval {
+        ScalarValue::IntervalMonthDayNano(Some(v)) if v.months == 0 => {
+            let nanos = i128::from(v.days) * 86_400_000_000_000 + i128::from(v.nanoseconds);
+            (nanos % 1_000 == 0).then_some(nanos / 1_000)?
+        }
+        ScalarValue::IntervalDayTime(Some(v)) => {
+            (i128::from(v.days) * 86_400_000 + i128::from(v.milliseconds)) * 1_000
+        }
+        _ => return None,
+    };
+    i64::try_from(micros).ok().filter(|&m| m > 0)
+}
+
+fn instant_of(literal: &ScalarValue) -> Option<i64> {
+    match literal {
+        ScalarValue::TimestampMicrosecond(Some(v), _) => Some(*v),
+        ScalarValue::TimestampSecond(Some(v), _) => v.checked_mul(1_000_000),
+        ScalarValue::TimestampMillisecond(Some(v), _) => v.checked_mul(1_000),
+        ScalarValue::TimestampNanosecond(Some(v), _) => (v % 1_000 == 0).then_some(v / 1_000),
+        _ => None,
+    }
+}
+
+/// The units of `date_trunc` that are of one length; weeks start on Monday.
+fn truncation(unit: &ScalarValue) -> Option<Buckets> {
+    const SECOND: i64 = 1_000_000;
+    const DAY: i64 = 86_400 * SECOND;
+    let unit = unit.try_as_str()??.to_ascii_lowercase();
+    let (origin, micros) = match unit.as_str() {
+        "millisecond" => (0, 1_000),
+        "second" => (0, SECOND),
+        "minute" => (0, 60 * SECOND),
+        "hour" => (0, 3_600 * SECOND),
+        "day" => (0, DAY),
+        // 1970-01-05 was a Monday.
+        "week" => (4 * DAY, 7 * DAY),
+        _ => return None,
+    };
+    Some(Buckets::Every { origin, micros })
+}

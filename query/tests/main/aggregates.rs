@@ -1,0 +1,180 @@
+//! Aggregates by asset and bucket give the same from statistics and sorted runs as from DataFusion's own operators,
+//! and a kept plan gives the same as a fresh one.
+//!
+//! `random() >= 0` is true of every row and cannot be pushed into a scan, so it keeps our operator away.
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use wattline_model::{DataType, ValueRef};
+use wattline_registry::{DEFAULT_ORG, NewPoint};
+
+use crate::fixture::{Fixture, MINUTE, START, create_device, create_model, create_product, rows};
+
+const ASSETS: [&str; 4] = ["b", "a", "a-name-that-is-longer", "c"];
+
+/// Four assets of 2,600 rows each: a number with gaps, an integer, a truth value and a text; flushed in the middle, with
+/// late rows in a second segment and in memory.
+fn data() -> Fixture {
+    let fixture = Fixture::empty();
+    let points = vec![
+        NewPoint::new("p", DataType::Double),
+        NewPoint::new("n", DataType::Int),
+        NewPoint::new("on", DataType::Bool),
+        NewPoint::new("note", DataType::String),
+    ];
+    create_model(&fixture.registry, DEFAULT_ORG, "m", points);
+    create_product(&fixture.registry, DEFAULT_ORG, "pm", "m");
+    for asset in ASSETS {
+        create_device(&fixture.registry, "pm", asset, asset, "x");
+    }
+    let write = |minutes: &mut dyn Iterator<Item = i64>, shift: f64| {
+        for minute in minutes {
+            for (a, asset) in ASSETS.iter().enumerate() {
+                let text = format!("note {}", minute % 17);
+                // Multiples of a half add up exactly in any order.
+                let mut cells = vec![("n", ValueRef::Int((minute * 31 + a as i64) % 1_000 - 500), None)];
+                if (minute + a as i64) % 7 != 0 {
+                    cells.push(("p", ValueRef::Float((minute % 113) as f64 * 0.5 + shift), None));
+                }
+                if minute % 3 == 0 {
+                    cells.push(("on", ValueRef::Bool(minute % 2 == 0), None));
+                    cells.push(("note", ValueRef::Text(&text), None));
+                }
+                fixture.write("m", &[(asset, START + minute * MINUTE, &cells)]);
+            }
+        }
+    };
+    write(&mut (0..2_600), 0.0);
+    fixture.store.flush().unwrap();
+    write(&mut (100..1_500).step_by(700), 1e3);
+    fixture.store.flush().unwrap();
+    write(&mut (1_900..2_700).step_by(95), 2e3);
+    fixture
+}
+
+const FIGURES: &str = "count(*), count(p), sum(p), avg(p), min(p), max(p), sum(n), avg(n), min(n), max(n), \
+    count(note), min(note), max(note), min(time), max(time)";
+
+#[test]
+fn aggregates_are_those_of_datafusions_own_operators() {
+    let fixture = data();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ask = |sql: &str| {
+        let mut rows = runtime.block_on(rows(&fixture.engine, sql)).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        rows.sort();
+        rows
+    };
+    let bucket = prop::sample::select(vec![
+        "date_bin(interval '1 minute', time)",
+        "date_bin(interval '10 minutes', time)",
+        "date_bin(interval '7 hours', time, timestamp '2026-01-01T00:30:00')",
+        "date_trunc('hour', time)",
+        "date_trunc('day', time)",
+        "date_trunc('week', time)",
+        "date_trunc('month', time)",
+    ]);
+    let group = (prop::bool::ANY, prop::option::of(bucket));
+    let assets = prop::sample::subsequence([&ASSETS[..], &["nobody"]].concat(), 0..=5);
+    let range = (0..2_700_i64, 0..2_700_i64, prop::bool::ANY);
+    let mut runner = TestRunner::new(Config { cases: 120, failure_persistence: None, ..Config::default() });
+    let same = runner.run(&(group, assets, range), |((by_asset, bucket), assets, (from, to, whole))| {
+        let mut keys: Vec<&str> = Vec::new();
+        keys.extend(by_asset.then_some("asset_id"));
+        keys.extend(bucket);
+        let mut filters = vec!["true".to_owned()];
+        if !assets.is_empty() {
+            filters.push(format!("asset_id IN ('{}')", assets.join("', '")));
+        }
+        if !whole {
+            let instant = |minute: i64| format!("to_timestamp_micros({})", START + minute * MINUTE + 5);
+            filters.push(format!("time >= {} AND time < {}", instant(from.min(to)), instant(from.max(to))));
+        }
+        let group = if keys.is_empty() { String::new() } else { format!("GROUP BY {}", keys.join(", ")) };
+        let mut figures = FIGURES.to_owned();
+        if by_asset {
+            for point in ["p", "n", "on", "note"] {
+                figures +=
+                    &format!(", first_value({point} ORDER BY time), last_value({point} ORDER BY time)");
+            }
+        }
+        let columns = [keys.join(", "), figures].into_iter().filter(|s| !s.is_empty());
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        let statement =
+            |more: &str| format!("SELECT {columns} FROM m WHERE {}{more} {group}", filters.join(" AND "));
+        let ours = ask(&statement(""));
+        prop_assert_eq!(&ours, &ask(&statement(" AND random() >= 0")), "{}", statement(""));
+        let explained = ask(&format!("EXPLAIN {}", statement(""))).concat().concat();
+        let understood = bucket.is_none_or(|b| !b.contains("month"));
+        let empty = explained.contains("EmptyExec");
+        prop_assert_eq!(explained.contains("SeriesAggregate"), understood && !empty, "{}", explained);
+        Ok(())
+    });
+    same.unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn explain_analyze_tells_which_blocks_were_pruned_answered_and_decoded() {
+    let fixture = data();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let explain = |filter: &str| {
+        let sql = format!("EXPLAIN ANALYZE SELECT asset_id, sum(p) FROM m WHERE {filter} GROUP BY asset_id");
+        runtime.block_on(rows(&fixture.engine, &sql)).unwrap().concat().concat()
+    };
+    let shown = explain("asset_id = 'a'");
+    // 2,600 rows are three blocks; the late rows touch the first and the last.
+    assert!(shown.contains("blocks_answered_from_statistics=1"), "{shown}");
+    assert!(shown.contains("rows_merged=1.73 K"), "{shown}");
+    for minute in 3_000..3_006 {
+        fixture.write("m", &[("b", START + minute * MINUTE, &[("n", ValueRef::Int(1), None)])]);
+        fixture.store.flush().unwrap();
+    }
+    fixture.store.compact().unwrap();
+    let shown = explain("asset_id = 'a'");
+    assert!(shown.contains("blocks_answered_from_statistics=3"), "{shown}");
+    assert!(shown.contains("blocks_decoded=0"), "{shown}");
+    let shown = explain("asset_id = 'a' AND time < '2026-01-01T00:10:00Z'");
+    assert!(shown.contains("blocks_pruned=2") && shown.contains("blocks_decoded=1"), "{shown}");
+}
+
+#[test]
+fn a_kept_plan_takes_the_values_of_its_statement_and_sees_what_was_written_since() {
+    let fixture = data();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ask =
+        |sql: String| runtime.block_on(rows(&fixture.engine, &sql)).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    let count = |asset: &str, from: i64| {
+        let from = jiff::Timestamp::from_microsecond(START + from * MINUTE).unwrap();
+        ask(format!("SELECT count(*), max(n) FROM m WHERE asset_id = '{asset}' AND time >= '{from}'"))
+    };
+    // Independent of plans: row `minute` of asset `i` holds (minute * 31 + i) % 1000 - 500.
+    let expected = |asset: usize, from: i64| {
+        let minutes = (from..2_600).chain((1_900..2_700).step_by(95).filter(|m| *m >= 2_600));
+        let minutes: Vec<i64> = minutes.filter(|&m| m >= from).collect();
+        let max = minutes.iter().map(|m| (m * 31 + asset as i64) % 1_000 - 500).max().unwrap();
+        vec![vec![minutes.len().to_string(), max.to_string()]]
+    };
+    for round in 0..4 {
+        for (i, asset) in ASSETS.iter().enumerate() {
+            for from in [0, 17, 2_000 + round] {
+                assert_eq!(count(asset, from), expected(i, from), "{asset} from {from}, round {round}");
+            }
+        }
+    }
+    assert!(fixture.engine.plans_reused() >= 40, "{}", fixture.engine.plans_reused());
+
+    // What does not fit is told as if nothing were kept.
+    assert_eq!(count("nobody", 0), [["0", "NULL"]]);
+    let wrong = "SELECT count(*), max(n) FROM m WHERE asset_id = 'a' AND time >= 'noon'";
+    let error = runtime.block_on(rows(&fixture.engine, wrong)).unwrap_err();
+    assert!(error.to_string().contains("noon"), "{error}");
+
+    let before = count("c", 0);
+    fixture.write("m", &[("c", START - MINUTE, &[("n", ValueRef::Int(9_999), None)])]);
+    assert_eq!(count("c", 0), before);
+    assert_eq!(count("c", -1)[0][1], "9999");
+    create_device(&fixture.registry, "pm", "new", "new", "x");
+    fixture.write("m", &[("new", START, &[("n", ValueRef::Int(1), None)])]);
+    for _ in 0..3 {
+        assert_eq!(count("new", 0), [["1", "1"]]);
+    }
+}
