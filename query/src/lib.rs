@@ -12,6 +12,7 @@ mod aggregate;
 mod arrays;
 mod catalog;
 mod columns;
+mod conditions;
 mod engine;
 mod error;
 mod plans;

@@ -21,7 +21,9 @@ use datafusion::physical_expr::{
     EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr, PhysicalSortExpr,
 };
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet,
+};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{
@@ -31,7 +33,7 @@ use datafusion::physical_plan::{
 use parking_lot::Mutex;
 use wattline_model::{Model, TimeRange};
 use wattline_registry::Registry;
-use wattline_storage::{ScanBatch, ScanRequest, ShardScan, Snapshot};
+use wattline_storage::{ScanBatch, ScanFigures, ScanRequest, ShardScan, Snapshot, Within};
 
 use crate::arrays;
 use crate::columns::{Columns, Role};
@@ -51,6 +53,8 @@ pub(crate) struct ScanSpec {
     pub(crate) snapshot: Snapshot,
     /// Which part of it.
     pub(crate) request: ScanRequest,
+    /// Conditions of which some other operator holds the rest: rows that do not meet them may be left out.
+    pub(crate) conditions: Vec<Within>,
     /// How many shards can hold it; one partition each.
     pub(crate) partitions: usize,
     /// The columns to give.
@@ -119,10 +123,39 @@ struct Scans(Mutex<Option<Vec<Option<ShardScan>>>>);
 impl Scans {
     /// The iterator of `partition`. A partition executed again (a loop in a recursive query) gets a fresh one.
     fn take(&self, spec: &ScanSpec, partition: usize) -> Option<ShardScan> {
-        let fresh = || spec.snapshot.scan(&spec.request);
+        let fresh = || spec.snapshot.scan_where(&spec.request, &spec.conditions);
         let mut scans = self.0.lock();
         let slot = scans.get_or_insert_with(|| fresh().into_iter().map(Some).collect()).get_mut(partition)?;
         slot.take().or_else(|| fresh().into_iter().nth(partition))
+    }
+}
+
+/// What EXPLAIN ANALYZE tells of the blocks.
+struct Costs {
+    pruned: Count,
+    sifted: Count,
+    decoded: Count,
+    merged: Count,
+}
+
+impl Costs {
+    fn new(metrics: &ExecutionPlanMetricsSet, partition: usize) -> Costs {
+        let counter = |name: &'static str| MetricBuilder::new(metrics).counter(name, partition);
+        Costs {
+            pruned: counter("blocks_pruned"),
+            sifted: counter("blocks_sifted"),
+            decoded: counter("blocks_decoded"),
+            merged: counter("rows_merged"),
+        }
+    }
+
+    /// Adds what `now` has more than what was `told`.
+    fn add(&self, now: ScanFigures, told: &mut ScanFigures) {
+        self.pruned.add((now.blocks_pruned - told.blocks_pruned) as usize);
+        self.sifted.add((now.blocks_sifted - told.blocks_sifted) as usize);
+        self.decoded.add((now.blocks_decoded - told.blocks_decoded) as usize);
+        self.merged.add((now.rows_merged - told.rows_merged) as usize);
+        *told = now;
     }
 }
 
@@ -254,6 +287,7 @@ impl ExecutionPlan for ModelScan {
             return internal_err!("WattlineScan has no partition {partition}");
         }
         let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let costs = Costs::new(&self.metrics, partition);
         let (spec, scans) = (Arc::clone(&self.spec), Arc::clone(&self.scans));
         let mut stream = RecordBatchReceiverStream::builder(Arc::clone(&spec.columns.schema), BATCHES_AHEAD);
         let sender = stream.tx();
@@ -261,6 +295,7 @@ impl ExecutionPlan for ModelScan {
             let mut left = spec.limit.unwrap_or(usize::MAX);
             let timer = metrics.elapsed_compute().clone();
             let Some(mut scan) = scans.take(&spec, partition) else { return Ok(()) };
+            let mut told = ScanFigures::default();
             while left > 0 {
                 let batch = {
                     let _running = timer.timer();
@@ -271,6 +306,7 @@ impl ExecutionPlan for ModelScan {
                         }
                     }
                 };
+                costs.add(scan.figures(), &mut told);
                 let batch = batch.map_err(Error::into_datafusion)?;
                 let batch = if batch.num_rows() > left { batch.slice(0, left) } else { batch };
                 left -= batch.num_rows();
@@ -280,6 +316,7 @@ impl ExecutionPlan for ModelScan {
                     break;
                 }
             }
+            costs.add(scan.figures(), &mut told);
             Ok::<(), DataFusionError>(())
         });
         Ok(stream.build())

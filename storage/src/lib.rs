@@ -50,7 +50,7 @@ pub use expiry::Horizon;
 pub use inspect::{Cell, InspectedTable, Inspection, inspect};
 pub use latest::filter::{Comparison, LatestCondition};
 pub use latest::{Latest, LatestColumn, LatestRows};
-pub use scan::{ScanBatch, ScanColumn, ScanRequest, ShardScan};
+pub use scan::{ScanBatch, ScanColumn, ScanFigures, ScanRequest, ShardScan, Within};
 pub use settings::{Driver, Settings};
 pub use snapshot::Snapshot;
 pub use status::{PendingDeletion, SegmentInfo, ShardStatus};

@@ -7,16 +7,19 @@
 //! the memtables.
 
 mod sources;
+mod within;
 
 use wattline_model::{
-    AssetId, Column, Kind, ModelId, PointId, Presence, Quality, Rows, TimeRange, ValueRef, Values,
+    AssetId, Column, Kind, ModelId, PointId, Presence, Quality, Rows, TimeRange, Timestamp, ValueRef, Values,
 };
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::memtable::TableView;
 use crate::run::{Run, without_empty_rows};
+use crate::segment::{BlockPlace, cut};
 use crate::version::Version;
-pub(crate) use sources::{AssetSources, Sources};
+pub(crate) use sources::{AssetSources, Sources, Step};
+pub use within::Within;
 
 /// What to scan.
 #[derive(Clone, Debug)]
@@ -57,29 +60,46 @@ pub struct ScanColumn {
     pub quality: Option<Vec<Quality>>,
 }
 
+/// What a scan cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScanFigures {
+    /// Blocks that lie outside the range, or whose statistics say that no row is wanted.
+    pub blocks_pruned: u64,
+    /// Blocks of which times and the columns of conditions were decoded, and no row was wanted.
+    pub blocks_sifted: u64,
+    /// Blocks that were decoded alone.
+    pub blocks_decoded: u64,
+    /// Rows that were merged from several sources, or come from memory.
+    pub rows_merged: u64,
+}
+
 /// The rows of one shard, in batches sorted by (asset, time).
 pub struct ShardScan {
     request: ScanRequest,
+    conditions: Vec<Within>,
+    points: Vec<PointId>,
     sources: Sources,
     /// The asset in work.
     current: Option<AssetWork>,
     output: Output,
+    figures: ScanFigures,
     failed: bool,
 }
 
-/// One asset, partition by partition, and those in pieces.
+/// One asset, partition by partition, and those step by step.
 struct AssetWork {
     rows: AssetSources,
-    /// The segments of the partition in work, and its ranges to come, last first.
+    /// The segments of the partition in work, and its steps to come, last first.
     sources: Vec<usize>,
-    pieces: Vec<TimeRange>,
-    /// A merged run of which the rows from `.1` on are still to be given out.
+    steps: Vec<Step>,
+    /// A run of which the rows from `.1` on are still to be given out.
     pending: Option<(Run, usize)>,
 }
 
 impl ShardScan {
     pub(crate) fn new(
         mut request: ScanRequest,
+        conditions: &[Within],
         assets: Option<Vec<AssetId>>,
         version: &Version,
         memtables: &[TableView],
@@ -88,7 +108,25 @@ impl ShardScan {
         request.batch_rows = request.batch_rows.max(1);
         let sources = Sources::new(&request, assets, version, memtables, partition_micros);
         let output = Output::new(&request);
-        ShardScan { sources, current: None, output, request, failed: false }
+        let mut points: Vec<PointId> = request.points.iter().map(|p| p.0).collect();
+        points.sort_unstable();
+        points.dedup();
+        ShardScan {
+            sources,
+            // What is not read cannot be compared.
+            conditions: conditions.iter().copied().filter(|c| points.contains(&c.point)).collect(),
+            points,
+            current: None,
+            output,
+            request,
+            figures: ScanFigures::default(),
+            failed: false,
+        }
+    }
+
+    /// What it cost so far.
+    pub fn figures(&self) -> ScanFigures {
+        self.figures
     }
 
     fn advance(&mut self) -> Result<Option<ScanBatch>> {
@@ -110,24 +148,76 @@ impl ShardScan {
                 }
                 continue;
             }
-            if self.next_piece()? || self.next_partition() || self.next_asset() {
+            if self.next_step()? || self.next_partition() || self.next_asset() {
                 continue;
             }
             return Ok((self.output.rows() > 0).then(|| self.output.take(&self.request)));
         }
     }
 
-    /// Merges the next piece of the partition in work; `false` when it has none left.
-    fn next_piece(&mut self) -> Result<bool> {
+    /// Takes the next step in the partition in work; `false` when there is none left.
+    fn next_step(&mut self) -> Result<bool> {
         let Some(work) = &mut self.current else { return Ok(false) };
-        let Some(range) = work.pieces.pop() else { return Ok(false) };
-        let rows = &mut work.rows;
-        let mut run = self.sources.merged(rows.asset, range, &work.sources, &mut rows.memtable_runs)?;
-        if !self.request.every_row {
-            run = without_empty_rows(run);
+        let Some(step) = work.steps.pop() else { return Ok(false) };
+        let run = match step {
+            Step::Block(block) => self.block(&block)?,
+            Step::Merge { range, settled } => self.merge(range, settled)?,
+        };
+        let run = run.map(|run| if self.request.every_row { run } else { without_empty_rows(run) });
+        if let (Some(work), Some(run)) = (&mut self.current, run) {
+            work.pending = (run.rows() > 0).then_some((run, 0));
         }
-        work.pending = (run.rows() > 0).then_some((run, 0));
         Ok(true)
+    }
+
+    /// Merges the first piece of `range` and leaves the rest for the next step.
+    fn merge(&mut self, range: TimeRange, settled: bool) -> Result<Option<Run>> {
+        let Some(work) = &mut self.current else { return Ok(None) };
+        let from: &[usize] = if settled { &work.sources } else { &[] };
+        let mut pieces = self.sources.pieces(work.rows.asset, from, range);
+        if pieces.len() > 1 {
+            work.steps.extend(pieces.drain(1..).rev().map(|range| Step::Merge { range, settled }));
+        }
+        let Some(&piece) = pieces.first() else { return Ok(None) };
+        let run = self.sources.merged(work.rows.asset, piece, from, &mut work.rows.memtable_runs)?;
+        self.figures.rows_merged += run.rows() as u64;
+        Ok(Some(run))
+    }
+
+    /// The rows wanted of a block. The columns of conditions are decoded first, the others only where some row is left.
+    fn block(&mut self, block: &BlockPlace) -> Result<Option<Run>> {
+        let cursor = self.sources.segment(block.cursor);
+        for condition in &self.conditions {
+            let stats = cursor.block_stats(block, condition.point)?;
+            if !stats.is_some_and(|stats| condition.may_hold(&stats)) {
+                self.figures.blocks_pruned += 1;
+                return Ok(None);
+            }
+        }
+        let range = self.request.range;
+        let whole = range.covers_closed(Timestamp(block.first_time), Timestamp(block.last_time));
+        if self.conditions.is_empty() {
+            self.figures.blocks_decoded += 1;
+            let run = cursor.block_rows(block, &self.points)?;
+            return Ok(Some(if whole { run } else { cut(&run, range) }));
+        }
+        let compared: Vec<PointId> = self.conditions.iter().map(|c| c.point).collect();
+        let mut run = cursor.block_rows(block, &compared)?;
+        let mut keep: Vec<bool> = run.times.iter().map(|&t| range.contains(Timestamp(t))).collect();
+        for (condition, column) in self.conditions.iter().zip(&run.columns) {
+            condition.sift(column, &mut keep);
+        }
+        if !keep.contains(&true) {
+            self.figures.blocks_sifted += 1;
+            return Ok(None);
+        }
+        self.figures.blocks_decoded += 1;
+        run.columns.dedup_by_key(|c| c.point);
+        let others: Vec<PointId> = self.points.iter().copied().filter(|p| !compared.contains(p)).collect();
+        run.columns.extend(cursor.block_columns(block, &others)?);
+        run.columns.sort_by_key(|c| c.point);
+        run.columns.dedup_by_key(|c| c.point);
+        Ok(Some(run.keep(&keep)))
     }
 
     /// Takes up the next partition of the asset in work; `false` when it has none left.
@@ -140,8 +230,9 @@ impl ShardScan {
             self.current = None;
             return false;
         };
-        work.pieces = self.sources.pieces(work.rows.asset, &sources, self.sources.inside(partition));
-        work.pieces.reverse();
+        let outside = self.sources.steps(&work.rows, partition, &sources, &mut work.steps);
+        self.figures.blocks_pruned += outside as u64;
+        work.steps.reverse();
         work.sources = sources;
         true
     }
@@ -149,7 +240,7 @@ impl ShardScan {
     /// Takes up the next asset that may have rows; `false` when there is none.
     fn next_asset(&mut self) -> bool {
         let Some(rows) = self.sources.next_asset() else { return false };
-        self.current = Some(AssetWork { rows, sources: Vec::new(), pieces: Vec::new(), pending: None });
+        self.current = Some(AssetWork { rows, sources: Vec::new(), steps: Vec::new(), pending: None });
         true
     }
 }

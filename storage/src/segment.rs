@@ -276,7 +276,7 @@ fn cut_up(mut stretches: Vec<(i64, usize)>, range: TimeRange, rows_max: usize) -
 }
 
 /// The rows of `run` inside `range`.
-fn cut(run: &Run, range: TimeRange) -> Run {
+pub(crate) fn cut(run: &Run, range: TimeRange) -> Run {
     let from = run.times.partition_point(|&t| t < range.start.0);
     let to = run.times.partition_point(|&t| t < range.end.0);
     if from < to { run.slice(from, to) } else { Run::default() }

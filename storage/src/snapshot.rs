@@ -9,7 +9,7 @@ use wattline_model::{AssetId, ModelId, TimeRange};
 
 use crate::aggregate::{AggregateRequest, ShardAggregate};
 use crate::memtable::TableView;
-use crate::scan::{ScanRequest, ShardScan};
+use crate::scan::{ScanRequest, ShardScan, Within};
 use crate::shard::{Shard, View};
 use crate::status::SegmentInfo;
 
@@ -40,13 +40,18 @@ impl Snapshot {
 
     /// Scans, one iterator a shard that may have rows. They are independent and may run on different threads.
     pub fn scan(&self, request: &ScanRequest) -> Vec<ShardScan> {
+        self.scan_where(request, &[])
+    }
+
+    /// As [`scan`](Self::scan), where rows that do not meet all `conditions` may be left out.
+    pub fn scan_where(&self, request: &ScanRequest, conditions: &[Within]) -> Vec<ShardScan> {
         let mut scans = Vec::with_capacity(self.shards.len());
         for (shard, range, assets, tables) in
             self.asked(request.model, request.range, request.assets.as_deref())
         {
             let request = ScanRequest { range, ..request.clone() };
             let (version, partition) = (&shard.view.version, shard.shard.partition_micros);
-            scans.push(ShardScan::new(request, assets, version, &tables, partition));
+            scans.push(ShardScan::new(request, conditions, assets, version, &tables, partition));
         }
         scans
     }

@@ -5,10 +5,11 @@
 //! for random assets, points and ranges; snapshots taken along the way must still say the same much later.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use wattline_env::sim::SimDisk;
-use wattline_model::{AssetId, DeletionTarget, Kind, ModelId, PointId, TimeRange, Timestamp};
-use wattline_storage::{Driver, ScanRequest, Snapshot, Store};
+use wattline_model::{AssetId, DeletionTarget, Kind, ModelId, PointId, TimeRange, Timestamp, ValueRef};
+use wattline_storage::{Driver, ScanRequest, ShardScan, Snapshot, Store, Within};
 
 use crate::aggregates;
 use crate::support::{
@@ -78,8 +79,12 @@ fn expected(history: &History, request: &ScanRequest) -> Scanned {
 
 /// What the engine says.
 fn scanned(snapshot: &Snapshot, request: &ScanRequest) -> Scanned {
+    collected(snapshot.scan(request), request)
+}
+
+fn collected(scans: Vec<ShardScan>, request: &ScanRequest) -> Scanned {
     let mut found = Scanned::new();
-    for scan in snapshot.scan(request) {
+    for scan in scans {
         let mut last = None;
         for batch in scan {
             let batch = batch.unwrap();
@@ -98,6 +103,39 @@ fn scanned(snapshot: &Snapshot, request: &ScanRequest) -> Scanned {
         }
     }
     found
+}
+
+/// A scan with conditions has every row that meets them, whole, and no row that a scan without has not.
+fn check_conditions(snapshot: &Snapshot, request: &ScanRequest, history: &History, rows: &Rows) {
+    let all = expected(history, request);
+    let samples: Vec<&Sample> = all.values().flatten().map(|(_, sample)| sample).collect();
+    let some = || samples.get(rows.below(samples.len().max(1) as u64) as usize).map(|s| s.value.clone());
+    let bound = |inside: u64| if inside == 0 { Bound::Unbounded } else { Bound::Included(()) };
+    let (low, high) = (bound(rows.below(3)), bound(rows.below(2)));
+    let condition = request.points.iter().find_map(|&(point, kind)| match (kind, some()?, some()?) {
+        (Kind::Float, Bits::Float(a), Bits::Float(b)) => {
+            let (a, b) = (f64::from_bits(a), f64::from_bits(b));
+            Some((Within::floats(point, low.map(|()| a), high.map(|()| b)), point))
+        }
+        (Kind::Int, Bits::Int(a), Bits::Int(b)) => {
+            Some((Within::ints(point, low.map(|()| a), high.map(|()| b)), point))
+        }
+        _ => None,
+    });
+    let Some((condition, point)) = condition else { return };
+    let found = collected(snapshot.scan_where(request, &[condition]), request);
+    for (key, cells) in &found {
+        assert_eq!(all.get(key), Some(cells), "{key:?} of {request:?} with {condition:?}");
+    }
+    for (key, cells) in all {
+        let value = cells.iter().find(|cell| cell.0 == point.0).map(|cell| &cell.1.value);
+        let meets = match value {
+            Some(Bits::Float(bits)) => condition.holds(ValueRef::Float(f64::from_bits(*bits))),
+            Some(Bits::Int(value)) => condition.holds(ValueRef::Int(*value)),
+            _ => false,
+        };
+        assert!(!meets || found.contains_key(&key), "{key:?} of {request:?} with {condition:?}");
+    }
 }
 
 /// Values that are easily lost: they differ by bits, not by `==`, or have no neighbours.
@@ -159,6 +197,7 @@ fn run(seed: u64, operations: u64) -> SimDisk {
             _ => {
                 let request = request(&rows);
                 assert_eq!(scanned(&store.snapshot(), &request), expected(&history, &request), "{request:?}");
+                check_conditions(&store.snapshot(), &request, &history, &rows);
                 let aggregate = aggregates::request(&request, &rows);
                 aggregates::check(&store.snapshot(), &aggregate, &history);
                 if let Some((snapshot, history)) = held.first() {

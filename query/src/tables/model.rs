@@ -19,6 +19,7 @@ use wattline_registry::Registry;
 use wattline_storage::{ScanRequest, Snapshot, Store};
 
 use crate::columns::Columns;
+use crate::conditions::conditions;
 use crate::prune::{self, AssetFilter, Pruned};
 use crate::scan::{ModelScan, ScanSpec};
 use crate::tables::snapshot_of;
@@ -109,6 +110,7 @@ impl Samples {
             rows_guess: self.guess_rows(&snapshot, request.range, request.assets.as_deref()),
             snapshot,
             request,
+            conditions: conditions(&wanted.filters, &self.columns),
             listed,
             columns: wanted.columns.clone(),
             limit: wanted.limit,

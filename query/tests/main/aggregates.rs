@@ -113,6 +113,42 @@ fn aggregates_are_those_of_datafusions_own_operators() {
 }
 
 #[test]
+fn conditions_on_values_leave_out_only_what_they_refuse() {
+    let fixture = data();
+    for minute in 3_000..3_006 {
+        fixture.write("m", &[("b", START + minute * MINUTE, &[("n", ValueRef::Int(1), None)])]);
+        fixture.store.flush().unwrap();
+    }
+    fixture.store.compact().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ask = |sql: &str| {
+        let mut rows = runtime.block_on(rows(&fixture.engine, sql)).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        rows.sort();
+        rows
+    };
+    let op = || prop::sample::select(vec!["<", "<=", ">", ">=", "="]);
+    let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
+    let same = runner.run(&(op(), 0..120_i64, op(), -520..520_i64, 0..3_u8), |(op_p, p, op_n, n, which)| {
+        let statement = |column: fn(&str) -> String| {
+            let (a, b) = (format!("{} {op_p} {p} * 0.5", column("p")), format!("{} {op_n} {n}", column("n")));
+            let filter = [a.clone(), b.clone(), format!("{a} AND {b}")][usize::from(which)].clone();
+            format!(
+                "SELECT asset_id, time, n, p, note FROM m WHERE {filter} AND time >= '2026-01-01T02:00:00Z'"
+            )
+        };
+        let plain = statement(str::to_owned);
+        let hidden = statement(|column| format!("coalesce({column}, NULL)"));
+        prop_assert_eq!(ask(&plain), ask(&hidden), "{}", plain);
+        Ok(())
+    });
+    same.unwrap_or_else(|e| panic!("{e}"));
+    let explained =
+        ask("EXPLAIN ANALYZE SELECT time, p FROM m WHERE asset_id = 'a' AND p > 1900").concat().concat();
+    // Late rows of 2,000 and more stand in the last block only.
+    assert!(explained.contains("blocks_pruned=2") && explained.contains("blocks_decoded=1"), "{explained}");
+}
+
+#[test]
 fn explain_analyze_tells_which_blocks_were_pruned_answered_and_decoded() {
     let fixture = data();
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -4,8 +4,7 @@
 //! the answer; decoding and folding the others. Does not own: which sources there are (`scan::sources`), SQL's
 //! functions (`query`).
 //!
-//! A block counts as it is where no other segment and no memtable has rows of the asset between its first and its
-//! last time and no deletion means it. What lies between such blocks is merged as a scan would, by the same rule.
+//! What lies between blocks that count as they are (`Sources::steps`) is merged as in a scan, by the same rule.
 //!
 //! Memory at any time: what a scan holds of one asset, and the groups.
 
@@ -21,7 +20,7 @@ pub use groups::{AggregatePoint, Buckets, Groups};
 use crate::error::Result;
 use crate::memtable::TableView;
 use crate::run::Run;
-use crate::scan::{AssetSources, ScanRequest, Sources};
+use crate::scan::{AssetSources, ScanRequest, Sources, Step};
 use crate::segment::BlockPlace;
 use crate::version::Version;
 
@@ -63,7 +62,7 @@ pub struct ShardAggregate {
     current: Option<AssetSources>,
     groups: Groups,
     figures: AggregateFigures,
-    blocks: Vec<BlockPlace>,
+    steps: Vec<Step>,
 }
 
 /// Groups by asset that are handed over at once.
@@ -92,7 +91,7 @@ impl ShardAggregate {
             current: None,
             groups: Groups::new(&request.points, request.by_asset),
             figures: AggregateFigures::default(),
-            blocks: Vec::new(),
+            steps: Vec::new(),
             request,
         }
     }
@@ -143,52 +142,22 @@ impl ShardAggregate {
 
     fn partition(&mut self, work: &mut AssetSources, partition: i64, from: &[usize]) -> Result<()> {
         let range = self.sources.inside(partition);
-        let mut blocks = std::mem::take(&mut self.blocks);
-        blocks.clear();
-        for &i in from {
-            let outside = self.sources.segment(i).blocks(work.asset, range, i, &mut blocks);
-            self.figures.blocks_pruned += outside as u64;
-        }
-        if from.len() > 1 {
-            blocks.sort_by_key(|b| b.first_time);
-        }
-        // From where on nothing was looked at, and whether blocks from there on want merging.
-        let (mut at, mut open, mut reach) = (range.start, false, i64::MIN);
-        for (i, block) in blocks.iter().enumerate() {
-            let next = blocks.get(i + 1).map_or(i64::MAX, |b| b.first_time);
-            let alone = block.whole
-                && reach < block.first_time
-                && (block.last_time < next || i + 1 == blocks.len())
-                && !has_rows(&work.memtable_runs, block.first_time, block.last_time)
-                && !self.sources.segment(block.cursor).may_be_erased(work.asset, block);
-            reach = reach.max(block.last_time);
-            if !alone {
-                open = true;
-                continue;
+        let mut steps = std::mem::take(&mut self.steps);
+        steps.clear();
+        self.figures.blocks_pruned += self.sources.steps(work, partition, from, &mut steps) as u64;
+        for step in &steps {
+            match step {
+                Step::Block(block) => self.block(work.asset, block, range)?,
+                Step::Merge { range, settled } => {
+                    self.merge(work, if *settled { from } else { &[] }, *range)?;
+                }
             }
-            let before = TimeRange::new(at, Timestamp(block.first_time));
-            self.between(work, from, before, open)?;
-            self.block(work.asset, block, range)?;
-            (at, open) = (Timestamp(block.last_time.saturating_add(1)), false);
         }
-        self.between(work, from, TimeRange::new(at, range.end), open)?;
-        self.blocks = blocks;
+        self.steps = steps;
         Ok(())
     }
 
-    /// Merges what lies in `range`, if there is anything: blocks where it is `open`, else rows in memory.
-    fn between(
-        &mut self,
-        work: &mut AssetSources,
-        from: &[usize],
-        range: TimeRange,
-        open: bool,
-    ) -> Result<()> {
-        let last = range.end.0.saturating_sub(1);
-        if range.is_empty() || !(open || has_rows(&work.memtable_runs, range.start.0, last)) {
-            return Ok(());
-        }
-        let from = if open { from } else { &[] };
+    fn merge(&mut self, work: &mut AssetSources, from: &[usize], range: TimeRange) -> Result<()> {
         for piece in self.sources.pieces(work.asset, from, range) {
             let run = self.sources.merged(work.asset, piece, from, &mut work.memtable_runs)?;
             self.figures.rows_merged += run.rows() as u64;
@@ -275,12 +244,4 @@ fn first_value(column: &wattline_model::Column, row: usize) -> usize {
         Rows::All => row,
         Rows::Some(rows) => rows.partition_point(|&r| (r as usize) < row),
     }
-}
-
-/// Whether any of `runs` has a row within `[first, last]`.
-fn has_rows(runs: &[Run], first: i64, last: i64) -> bool {
-    runs.iter().any(|run| {
-        let from = run.times.partition_point(|&t| t < first);
-        run.times.get(from).is_some_and(|&t| t <= last)
-    })
 }

@@ -11,7 +11,7 @@ use super::ScanRequest;
 use crate::error::{Error, Result};
 use crate::memtable::{AssetRows, SortedTable, TableView};
 use crate::run::{Run, merge};
-use crate::segment::{SegmentCursor, pieces};
+use crate::segment::{BlockPlace, SegmentCursor, pieces};
 use crate::tombstone::{ANY_TIME, Tombstones};
 use crate::version::{Version, partition_of};
 
@@ -38,6 +38,16 @@ pub(crate) struct AssetSources {
     pub(crate) partitions: Vec<(i64, Vec<usize>)>,
     /// Its rows in memtables, oldest memtable first.
     pub(crate) memtable_runs: Vec<Run>,
+}
+
+/// What to do next with the rows of an asset, in order of time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    /// A block whose rows nobody else has a say in.
+    Block(BlockPlace),
+    /// A stretch of time whose rows are to be merged; segments have some of them where it is `settled`, else they are
+    /// all in memory.
+    Merge { range: TimeRange, settled: bool },
 }
 
 struct MemtableSource {
@@ -117,6 +127,55 @@ impl Sources {
         TimeRange::new(Timestamp(partition), Timestamp(end)).intersect(self.range)
     }
 
+    /// How to read `work`'s rows in the partition that starts at `partition`, of which the segments numbered `from` have
+    /// some; returns how many blocks lie outside the request.
+    ///
+    /// A block counts as it is where no other segment and no memtable has rows of the asset between its first and its
+    /// last time and no deletion means it.
+    pub(crate) fn steps(
+        &self,
+        work: &AssetSources,
+        partition: i64,
+        from: &[usize],
+        steps: &mut Vec<Step>,
+    ) -> usize {
+        let range = self.inside(partition);
+        let (mut blocks, mut outside) = (Vec::new(), 0);
+        for &i in from {
+            outside += self.segments[i].blocks(work.asset, range, i, &mut blocks);
+        }
+        if from.len() > 1 {
+            blocks.sort_by_key(|b| b.first_time);
+        }
+        let runs = &work.memtable_runs;
+        let between = |range: TimeRange, settled: bool, steps: &mut Vec<Step>| {
+            if !range.is_empty() && (settled || has_rows(runs, range.start.0, range.end.0.saturating_sub(1)))
+            {
+                steps.push(Step::Merge { range, settled });
+            }
+        };
+        // From where on nothing was looked at, whether there are blocks since, and how far the latest of them goes.
+        let (mut at, mut open, mut reach) = (range.start, false, i64::MIN);
+        for (i, block) in blocks.iter().enumerate() {
+            let next = blocks.get(i + 1).map_or(i64::MAX, |b| b.first_time);
+            let alone = block.whole
+                && (reach < block.first_time || i == 0)
+                && (block.last_time < next || i + 1 == blocks.len())
+                && !has_rows(runs, block.first_time, block.last_time)
+                && !self.segments[block.cursor].may_be_erased(work.asset, block);
+            reach = reach.max(block.last_time);
+            if !alone {
+                open = true;
+                continue;
+            }
+            between(TimeRange::new(at, Timestamp(block.first_time)), open, steps);
+            steps.push(Step::Block(*block));
+            (at, open) = (Timestamp(block.last_time.saturating_add(1)), false);
+        }
+        between(TimeRange::new(at, range.end), open, steps);
+        outside
+    }
+
     /// `range` of `asset`, which is in work, cut so that each piece has a bounded number of rows in the segments
     /// numbered `from`.
     pub(crate) fn pieces(&self, asset: AssetId, from: &[usize], range: TimeRange) -> Vec<TimeRange> {
@@ -193,6 +252,14 @@ impl Sources {
             return Some(AssetSources { asset, partitions, memtable_runs });
         }
     }
+}
+
+/// Whether any of `runs` has a row within `[first, last]`.
+fn has_rows(runs: &[Run], first: i64, last: i64) -> bool {
+    runs.iter().any(|run| {
+        let from = run.times.partition_point(|&t| t < first);
+        run.times.get(from).is_some_and(|&t| t <= last)
+    })
 }
 
 /// Adds the partitions that only memtables have rows in.

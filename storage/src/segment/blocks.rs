@@ -1,10 +1,10 @@
 //! The blocks of an asset one by one, for readers to whom the statistics of some are enough.
 
 use wattline_format::segment::Stats;
-use wattline_model::{AssetId, PointId, TimeRange, Timestamp};
+use wattline_model::{AssetId, Column, PointId, TimeRange, Timestamp};
 
 use super::SegmentCursor;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::run::Run;
 
 /// A block with rows of an asset.
@@ -69,20 +69,28 @@ impl SegmentCursor {
         let segment = &self.segment;
         let chunk = &segment.reader.chunks(self.model)[place.chunk];
         let stats = segment.reader.stats(chunk, place.block, point);
-        Ok(stats.map_err(crate::error::Error::from).inspect_err(|error| segment.note_damage(error))?)
+        Ok(stats.map_err(Error::from).inspect_err(|error| segment.note_damage(error))?)
     }
 
     /// The rows of a block that is one asset's, with the values of `points`.
     pub(crate) fn block_rows(&self, place: &BlockPlace, points: &[PointId]) -> Result<Run> {
         let segment = &self.segment;
         let chunk = &segment.reader.chunks(self.model)[place.chunk];
+        let times = segment.reader.times(chunk, place.block).map_err(Error::from);
+        let times = times.inspect_err(|error| segment.note_damage(error))?;
+        Ok(Run { times, columns: self.block_columns(place, points)? })
+    }
+
+    /// The values of `points` in a block that is one asset's; none for points without any.
+    pub(crate) fn block_columns(&self, place: &BlockPlace, points: &[PointId]) -> Result<Vec<Column>> {
+        let segment = &self.segment;
+        let chunk = &segment.reader.chunks(self.model)[place.chunk];
         let read = || {
-            let times = segment.reader.times(chunk, place.block)?;
             let mut columns = Vec::with_capacity(points.len());
             for &point in points {
                 columns.extend(segment.reader.column(chunk, place.block, point)?);
             }
-            Ok(Run { times, columns })
+            Ok(columns)
         };
         read().inspect_err(|error| segment.note_damage(error))
     }
