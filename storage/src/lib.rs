@@ -37,8 +37,8 @@ mod tombstone;
 mod version;
 
 pub use aggregate::{
-    AggregateFigures, AggregatePoint, AggregateRequest, Buckets, Cells, Groups, PointCell, ShardAggregate,
-    Wants,
+    AggregateFigures, AggregatePoint, AggregateRequest, Buckets, Cells, Groups, Newest, PointCell,
+    ShardAggregate, Wants,
 };
 pub use backup::{
     BackupInfo, BackupProgress, BackupSummary, BackupWatch, Beside, Folder, PutBeside, Vault, backups,

@@ -120,6 +120,19 @@ impl SegmentCursor {
         }
     }
 
+    /// Where the cursor is.
+    pub(crate) fn mark(&self) -> (usize, usize) {
+        (self.chunk, self.run)
+    }
+
+    /// Goes back to where the cursor was.
+    pub(crate) fn back_to(&mut self, (chunk, run): (usize, usize)) {
+        if chunk != self.chunk {
+            self.go_to(chunk);
+        }
+        self.run = run;
+    }
+
     /// Reads the rows of `asset`, which must be the one at the cursor, in `range`. Ranges come in ascending order;
     /// [`pass`](Self::pass) ends the asset.
     pub(crate) fn read(&mut self, asset: AssetId, range: TimeRange) -> Result<Run> {

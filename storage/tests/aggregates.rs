@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use wattline_env::sim::{SimDisk, world};
 use wattline_model::{AssetId, Kind, PointId, TimeRange, Timestamp, Value};
 use wattline_storage::{
-    AggregateFigures, AggregatePoint, AggregateRequest, Buckets, Cells, Driver, Groups, ScanRequest,
+    AggregateFigures, AggregatePoint, AggregateRequest, Buckets, Cells, Driver, Groups, Newest, ScanRequest,
     Settings, Snapshot, Store, Wants,
 };
 
@@ -36,6 +36,7 @@ pub(crate) fn request(scan: &ScanRequest, rows: &Rows) -> AggregateRequest {
         range: scan.range,
         buckets: if rows.below(4) == 0 { Buckets::Whole } else { Buckets::Every { origin, micros } },
         by_asset: rows.below(2) == 0,
+        newest: None,
     }
 }
 
@@ -57,6 +58,37 @@ pub(crate) fn check(snapshot: &Snapshot, request: &AggregateRequest, history: &H
                 "point {point} in {key:?} of {request:?}"
             );
             assert!(is_near(*our_sum, *sum), "{our_sum:?} is not {sum:?}: {point} in {key:?} of {request:?}");
+        }
+    }
+}
+
+/// Asserts that what comes last of each asset is the same when only that is asked.
+pub(crate) fn check_newest(snapshot: &Snapshot, request: &AggregateRequest) {
+    let all = |point: &AggregatePoint| AggregatePoint { wants: ALL, ..*point };
+    let whole = AggregateRequest {
+        points: request.points.iter().map(all).collect(),
+        buckets: Buckets::Whole,
+        by_asset: true,
+        newest: None,
+        ..request.clone()
+    };
+    let expected = answered(snapshot, &whole).0;
+    for newest in [Newest::Row, Newest::Values] {
+        let found = answered(snapshot, &AggregateRequest { newest: Some(newest), ..whole.clone() }).0;
+        assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{request:?}");
+        for (key, theirs) in &expected {
+            let ours = &found[key];
+            assert_eq!(ours.2, theirs.2, "{key:?} of {request:?}");
+            for (point, ((_, values, times), _)) in &theirs.3 {
+                let last = times.map(|t| t.1).filter(|&t| newest == Newest::Values || t == theirs.2);
+                let ((_, our_values, our_times), _) = &ours.3[point];
+                let our_last = our_times.map(|t| t.1).filter(|&t| newest == Newest::Values || t == ours.2);
+                assert_eq!(our_last, last, "point {point} in {key:?} of {request:?}");
+                assert!(
+                    last.is_none() || our_values[3] == values[3],
+                    "point {point} in {key:?} of {request:?}"
+                );
+            }
         }
     }
 }
@@ -208,6 +240,7 @@ fn whole_blocks_are_answered_from_statistics_and_late_rows_cost_only_the_blocks_
         range: TimeRange::ALL,
         buckets: Buckets::Whole,
         by_asset: true,
+        newest: None,
     };
     let (answer, figures) = answered(&store.snapshot(), &request);
     let (rows, .., points) = &answer[&(asset, i64::MIN)];
@@ -220,6 +253,13 @@ fn whole_blocks_are_answered_from_statistics_and_late_rows_cost_only_the_blocks_
     let (answer, figures) = answered(&store.snapshot(), &part);
     assert_eq!(answer[&(asset, i64::MIN)].0, 9_000);
     assert_eq!((figures.blocks_answered, figures.blocks_decoded, figures.blocks_pruned), (8, 2, 10));
+
+    // What comes last is in the last block, and the statistics know it.
+    let newest = AggregateRequest { newest: Some(Newest::Row), ..request.clone() };
+    let (answer, figures) = answered(&store.snapshot(), &newest);
+    assert_eq!(answer[&(asset, i64::MIN)].2, day + 19_999 * second);
+    assert_eq!(answer[&(asset, i64::MIN)].3[&0].0.1[3], Bits::Float(99_f64.to_bits()));
+    assert_eq!((figures.blocks_answered, figures.blocks_decoded, figures.rows_merged), (1, 0, 0));
 
     // A late row in memory and one in another segment cost a block each.
     write(&store, &[row(5_000, 1e6)]).unwrap();

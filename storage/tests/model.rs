@@ -200,6 +200,7 @@ fn run(seed: u64, operations: u64) -> SimDisk {
                 check_conditions(&store.snapshot(), &request, &history, &rows);
                 let aggregate = aggregates::request(&request, &rows);
                 aggregates::check(&store.snapshot(), &aggregate, &history);
+                aggregates::check_newest(&store.snapshot(), &aggregate);
                 if let Some((snapshot, history)) = held.first() {
                     assert_eq!(scanned(snapshot, &request), expected(history, &request), "held: {request:?}");
                     aggregates::check(snapshot, &aggregate, history);

@@ -24,8 +24,10 @@ use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
     ReplaceChildrenOptions, SendableRecordBatchStream,
 };
+use parking_lot::Mutex;
 use tokio::sync::mpsc::Sender;
-use wattline_storage::{AggregateFigures, AggregateRequest, Buckets, Groups, ShardAggregate};
+use wattline_model::{TimeRange, Timestamp};
+use wattline_storage::{AggregateFigures, AggregateRequest, Buckets, Groups, Newest, ShardAggregate};
 
 use super::arrays;
 use super::shape::{Output, Shape};
@@ -42,6 +44,8 @@ const INLINE_ROWS_MAX: usize = 500_000;
 pub(crate) struct SeriesAggregate {
     spec: Arc<ScanSpec>,
     shape: Arc<Shape>,
+    /// How many of the newest buckets are enough.
+    newest_buckets: Option<usize>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -58,6 +62,7 @@ impl SeriesAggregate {
         SeriesAggregate {
             spec,
             shape: Arc::new(shape),
+            newest_buckets: None,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
         }
@@ -73,6 +78,23 @@ impl SeriesAggregate {
         SeriesAggregate {
             spec: Arc::new(spec),
             shape: Arc::clone(&self.shape),
+            newest_buckets: self.newest_buckets,
+            properties: Arc::clone(&self.properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
+    }
+
+    /// What is asked for.
+    pub(super) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The same aggregate for somebody to whom the newest `count` buckets are enough.
+    pub(super) fn of_newest_buckets(&self, count: usize) -> SeriesAggregate {
+        SeriesAggregate {
+            spec: Arc::clone(&self.spec),
+            shape: Arc::clone(&self.shape),
+            newest_buckets: Some(count),
             properties: Arc::clone(&self.properties),
             metrics: ExecutionPlanMetricsSet::new(),
         }
@@ -113,6 +135,12 @@ impl DisplayAs for SeriesAggregate {
             }
         }
         f.write_str("], ")?;
+        if let Some(buckets) = self.newest_buckets {
+            write!(f, "newest_buckets={buckets}, ")?;
+        }
+        if self.shape.newest().is_some() {
+            f.write_str("newest, ")?;
+        }
         write_part(&self.spec, f)
     }
 }
@@ -160,6 +188,7 @@ impl ExecutionPlan for SeriesAggregate {
             return internal_err!("SeriesAggregate has no partition {partition}");
         }
         let run = Run {
+            newest_buckets: self.newest_buckets,
             spec: Arc::clone(&self.spec),
             shape: Arc::clone(&self.shape),
             schema: self.schema(),
@@ -214,8 +243,12 @@ impl Costs {
     }
 }
 
+/// Each time too few of the newest buckets were found, so many times as long a stretch is looked at.
+const STRETCH_FACTOR: i64 = 8;
+
 /// One run of an aggregate.
 struct Run {
+    newest_buckets: Option<usize>,
     spec: Arc<ScanSpec>,
     shape: Arc<Shape>,
     schema: SchemaRef,
@@ -228,33 +261,114 @@ struct Run {
 type Give<'a> = &'a mut dyn FnMut(Groups) -> Result<bool>;
 
 impl Run {
-    fn shards(&self) -> Vec<ShardAggregate> {
+    fn request(&self) -> AggregateRequest {
         let request = &self.spec.request;
-        self.spec.snapshot.aggregate(&AggregateRequest {
+        AggregateRequest {
             model: request.model,
             points: self.shape.points.clone(),
             assets: request.assets.clone(),
             range: request.range,
             buckets: self.shape.buckets,
             by_asset: self.shape.by_asset,
-        })
+            newest: self.shape.newest(),
+        }
+    }
+
+    fn shards(&self, range: TimeRange) -> Vec<ShardAggregate> {
+        self.spec.snapshot.aggregate(&AggregateRequest { range, ..self.request() })
     }
 
     fn inline(self) -> Result<RecordBatch> {
         let timer = self.baseline.elapsed_compute().clone();
         let _running = timer.timer();
-        let mut all = Groups::new(&self.shape.points, self.shape.by_asset);
-        for shard in self.shards() {
-            let rest = self.shard(shard, &mut |groups| {
-                all.merge(&groups);
-                self.memory.try_resize(all.bytes())?;
-                Ok(true)
-            })?;
-            if let Some(rest) = rest {
-                all.merge(&rest);
+        let groups = self.groups(1)?;
+        self.last_batch(groups)
+    }
+
+    /// All groups, or at least the newest buckets that are wanted.
+    fn groups(&self, threads: usize) -> Result<Groups> {
+        let whole = self.spec.request.range;
+        let (Some(wanted), Buckets::Every { micros, .. }) = (self.newest_buckets, self.shape.buckets) else {
+            return self.groups_of(whole, threads);
+        };
+        let Some(last) = self.last_time()? else { return self.groups_of(whole, threads) };
+        // Where buckets are empty there are fewer than wanted in a stretch of so many.
+        let mut buckets = wanted as i64;
+        loop {
+            let back = micros.saturating_mul(buckets.saturating_sub(1));
+            let start = self.shape.buckets.of(last).0.saturating_sub(back);
+            if start <= whole.start.0 || back == i64::MAX {
+                return self.groups_of(whole, threads);
             }
+            let groups = self.groups_of(TimeRange::new(Timestamp(start), whole.end), threads)?;
+            if groups.len() >= wanted {
+                return Ok(groups);
+            }
+            buckets = buckets.saturating_mul(STRETCH_FACTOR);
         }
-        self.last_batch(all)
+    }
+
+    /// The time of the last row.
+    fn last_time(&self) -> Result<Option<i64>> {
+        let last = AggregateRequest {
+            points: Vec::new(),
+            buckets: Buckets::Whole,
+            by_asset: true,
+            newest: Some(Newest::Row),
+            ..self.request()
+        };
+        let mut found = None;
+        for mut shard in self.spec.snapshot.aggregate(&last) {
+            while shard.advance().map_err(|e| Error::of_storage(&e).into_datafusion())? {}
+            self.costs.add(shard.figures());
+            found = found.max(shard.finish().last_times.into_iter().max());
+        }
+        Ok(found)
+    }
+
+    /// The groups in `range`, found by so many threads.
+    fn groups_of(&self, range: TimeRange, threads: usize) -> Result<Groups> {
+        let all = Mutex::new(Groups::new(&self.shape.points, self.shape.by_asset));
+        self.each_shard(range, threads, &|shard| {
+            let take = |groups: &Groups| -> Result<()> {
+                let mut all = all.lock();
+                let before = all.bytes();
+                all.merge(groups);
+                self.memory.try_grow(all.bytes().saturating_sub(before))
+            };
+            let rest = self.shard(shard, &mut |groups| take(&groups).map(|()| true))?;
+            rest.map_or(Ok(()), |rest| take(&rest)).map(|()| true)
+        })?;
+        Ok(all.into_inner())
+    }
+
+    /// Hands the shards to `work`, on so many threads, until it answers `false`.
+    fn each_shard(
+        &self,
+        range: TimeRange,
+        threads: usize,
+        work: &(dyn Fn(ShardAggregate) -> Result<bool> + Sync),
+    ) -> Result<()> {
+        let queue = Mutex::new(self.shards(range));
+        let work = || -> Result<()> {
+            loop {
+                let Some(shard) = queue.lock().pop() else { return Ok(()) };
+                if !work(shard)? {
+                    queue.lock().clear();
+                }
+            }
+        };
+        let more = threads.min(queue.lock().len()).saturating_sub(1);
+        if more == 0 {
+            return work();
+        }
+        std::thread::scope(|scope| {
+            let spawned: Vec<_> = (0..more).map(|_| scope.spawn(work)).collect();
+            let mine = work();
+            let panicked = || internal_err!("a thread of an aggregate panicked");
+            let joined = spawned.into_iter().map(|thread| thread.join().unwrap_or_else(|_| panicked()));
+            std::iter::once(mine).chain(joined).collect()
+        })
     }
 
     /// Runs one shard to its end, as long as groups are wanted, and returns the groups that are left.
@@ -304,54 +418,29 @@ impl Run {
         stream.spawn_blocking(move || {
             let timer = self.baseline.elapsed_compute().clone();
             let _running = timer.timer();
-            let queue = parking_lot::Mutex::new(self.shards());
-            let together = parking_lot::Mutex::new(Groups::new(&self.shape.points, self.shape.by_asset));
-            let work = || -> Result<()> {
-                loop {
-                    let Some(shard) = queue.lock().pop() else { return Ok(()) };
-                    if !self.shard_to(shard, &sender, &together)? {
-                        queue.lock().clear();
-                    }
-                }
-            };
-            let results: Vec<Result<()>> = std::thread::scope(|scope| {
-                let more = threads.min(queue.lock().len()).saturating_sub(1);
-                let spawned: Vec<_> = (0..more).map(|_| scope.spawn(work)).collect();
-                let mine = work();
-                let panicked = || internal_err!("a thread of an aggregate panicked");
-                let joined = spawned.into_iter().map(|thread| thread.join().unwrap_or_else(|_| panicked()));
-                std::iter::once(mine).chain(joined).collect()
-            });
-            results.into_iter().collect::<Result<()>>()?;
-            if !self.shape.by_asset {
-                let batch = self.last_batch(together.into_inner())?;
-                drop(sender.blocking_send(Ok(batch)));
+            if self.shape.by_asset {
+                let whole = self.spec.request.range;
+                return self.each_shard(whole, threads, &|shard| self.send(shard, &sender));
             }
+            let batch = self.last_batch(self.groups(threads)?)?;
+            // Nobody may listen any more.
+            drop(sender.blocking_send(Ok(batch)));
             Ok::<(), DataFusionError>(())
         });
         stream.build()
     }
 
-    /// Runs a shard; groups by asset go to `sender`, others into `together`. `false` where nobody listens any more.
-    fn shard_to(
-        &self,
-        shard: ShardAggregate,
-        sender: &Sender<Result<RecordBatch>>,
-        together: &parking_lot::Mutex<Groups>,
-    ) -> Result<bool> {
+    /// Sends the groups of a shard, which are by asset; `false` where nobody listens any more.
+    fn send(&self, shard: ShardAggregate, sender: &Sender<Result<RecordBatch>>) -> Result<bool> {
         let mut send = |groups: Groups| -> Result<bool> {
             let batch = self.batch(&groups)?;
             self.baseline.record_output(batch.num_rows());
             Ok(sender.blocking_send(Ok(batch)).is_ok())
         };
-        let Some(rest) = self.shard(shard, &mut send)? else { return Ok(false) };
-        if self.shape.by_asset {
-            return if rest.is_empty() { Ok(!sender.is_closed()) } else { send(rest) };
+        match self.shard(shard, &mut send)? {
+            None => Ok(false),
+            Some(rest) if rest.is_empty() => Ok(!sender.is_closed()),
+            Some(rest) => send(rest),
         }
-        let mut together = together.lock();
-        let before = together.bytes();
-        together.merge(&rest);
-        self.memory.try_grow(together.bytes().saturating_sub(before))?;
-        Ok(!sender.is_closed())
     }
 }

@@ -15,11 +15,15 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions};
 
 pub(crate) use exec::SeriesAggregate;
+use shape::Output;
 
 /// The rule. It comes first: the others then see what our operator gives and wants.
 #[derive(Debug)]
@@ -33,7 +37,13 @@ impl PhysicalOptimizerRule for AggregateSeries {
                 None => Transformed::no(node),
             })
         })?;
-        Ok(changed.data)
+        let limited = changed.data.transform_down(|node| {
+            Ok(match newest_buckets(&node) {
+                Some(node) => Transformed::yes(node),
+                None => Transformed::no(node),
+            })
+        })?;
+        Ok(limited.data)
     }
 
     fn name(&self) -> &str {
@@ -59,4 +69,37 @@ fn ours(node: &Arc<dyn ExecutionPlan>) -> Option<SeriesAggregate> {
     }
     let (scan, shape) = shape::read(first)?;
     Some(SeriesAggregate::new(scan, shape, last.schema()))
+}
+
+/// A sort that keeps some of the newest buckets, with an aggregate below it that finds no more than those.
+fn newest_buckets(node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+    let sort = node.downcast_ref::<SortExec>()?;
+    let wanted = sort.fetch()?;
+    let first = sort.expr().first();
+    if !first.options.descending {
+        return None;
+    }
+    let mut place = first.expr.downcast_ref::<Column>()?.index();
+    let projection = sort.input().downcast_ref::<ProjectionExec>();
+    let below = projection.map_or_else(|| sort.input(), ProjectionExec::input);
+    if let Some(projection) = projection {
+        place = projection.expr().get(place)?.expr.downcast_ref::<Column>()?.index();
+    }
+    let aggregate = below.downcast_ref::<SeriesAggregate>()?;
+    let shape = aggregate.shape();
+    if shape.by_asset || shape.outputs.get(place) != Some(&Output::Bucket) {
+        return None;
+    }
+    let aggregate: Arc<dyn ExecutionPlan> = Arc::new(aggregate.of_newest_buckets(wanted));
+    let below = match projection {
+        Some(_) => over(sort.input(), aggregate)?,
+        None => aggregate,
+    };
+    over(node, below)
+}
+
+/// `node` with another input.
+fn over(node: &Arc<dyn ExecutionPlan>, input: Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+    let anew = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+    Arc::clone(node).replace_children(vec![input], anew).ok()
 }

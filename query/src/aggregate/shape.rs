@@ -14,7 +14,7 @@ use datafusion::physical_expr::{PhysicalSortExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use wattline_model::PointId;
-use wattline_storage::{AggregatePoint, Buckets, Wants};
+use wattline_storage::{AggregatePoint, Buckets, Newest, Wants};
 
 use crate::columns::Role;
 use crate::scan::{ModelScan, ScanSpec};
@@ -66,6 +66,25 @@ pub(crate) enum Figure {
     Last {
         of_row: bool,
     },
+}
+
+impl Shape {
+    /// What comes last of each asset, where nothing else is asked.
+    pub(crate) fn newest(&self) -> Option<Newest> {
+        if !self.by_asset || self.buckets != Buckets::Whole {
+            return None;
+        }
+        let mut newest = Newest::Row;
+        for output in &self.outputs {
+            match output {
+                Output::Asset | Output::LastTime | Output::Point(_, Figure::Last { of_row: true }) => {}
+                Output::Point(_, Figure::Last { of_row: false }) => newest = Newest::Values,
+                _ => return None,
+            }
+        }
+        // Which assets there are is in no way about what comes last.
+        self.outputs.iter().any(|output| *output != Output::Asset).then_some(newest)
+    }
 }
 
 /// The scan below `aggregate`, and what is asked of it; `None` where it is not all understood.

@@ -76,7 +76,7 @@ fn aggregates_are_those_of_datafusions_own_operators() {
     let group = (prop::bool::ANY, prop::option::of(bucket));
     let assets = prop::sample::subsequence([&ASSETS[..], &["nobody"]].concat(), 0..=5);
     let range = (0..2_700_i64, 0..2_700_i64, prop::bool::ANY);
-    let mut runner = TestRunner::new(Config { cases: 120, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
     let same = runner.run(&(group, assets, range), |((by_asset, bucket), assets, (from, to, whole))| {
         let mut keys: Vec<&str> = Vec::new();
         keys.extend(by_asset.then_some("asset_id"));
@@ -110,6 +110,50 @@ fn aggregates_are_those_of_datafusions_own_operators() {
         Ok(())
     });
     same.unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn what_comes_last_is_read_from_the_end() {
+    let fixture = data();
+    fixture.write("m", &[("a", START - 40 * 86_400 * 1_000_000, &[("n", ValueRef::Int(1), None)])]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ask =
+        |sql: &str| runtime.block_on(rows(&fixture.engine, sql)).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    let bin = "date_bin(interval '10 minutes', time)";
+    let statements = [
+        (
+            "newest, ",
+            "SELECT DISTINCT ON (asset_id) asset_id, time, p, n, note FROM m {} ORDER BY asset_id, time DESC",
+        ),
+        (
+            "newest, ",
+            "SELECT asset_id, max(time), last_value(p ORDER BY time) FROM m {} GROUP BY asset_id ORDER BY asset_id",
+        ),
+        (
+            "newest_buckets=5",
+            &format!("SELECT {bin} AS b, max(n), count(*) FROM m {{}} GROUP BY b ORDER BY b DESC LIMIT 5"),
+        ),
+        (
+            "newest_buckets=300",
+            &format!("SELECT {bin} AS b, sum(n) FROM m {{}} GROUP BY b ORDER BY b DESC LIMIT 300"),
+        ),
+        (
+            "newest_buckets=9",
+            &format!("SELECT {bin} AS b, sum(n) FROM m {{}} GROUP BY b ORDER BY b DESC LIMIT 7 OFFSET 2"),
+        ),
+    ];
+    for (shown, statement) in statements {
+        for filter in ["WHERE true", "WHERE time < '2026-01-02T07:00:00Z'", "WHERE asset_id IN ('a', 'c')"] {
+            let ours = statement.replace("{}", filter);
+            let theirs = statement.replace("{}", &format!("{filter} AND random() >= 0"));
+            assert_eq!(ask(&ours), ask(&theirs), "{ours}");
+            let explained = ask(&format!("EXPLAIN {ours}")).concat().concat();
+            assert!(explained.contains(shown), "{explained}");
+        }
+    }
+    // Buckets in order the other way are not the newest ones.
+    let explained = ask(&format!("EXPLAIN SELECT {bin} AS b, sum(n) FROM m GROUP BY b ORDER BY b LIMIT 5"));
+    assert!(!explained.concat().concat().contains("newest_buckets"));
 }
 
 #[test]

@@ -266,6 +266,15 @@ impl Cells {
         }
     }
 
+    /// How many samples there are in group `group`.
+    pub(super) fn count(&self, group: usize) -> u64 {
+        match self {
+            Cells::Float(cells) => cells[group].count,
+            Cells::Int(cells) => cells[group].count,
+            Cells::Other(cells) => cells[group].count,
+        }
+    }
+
     /// The cells numbered `order`, in that order.
     pub(super) fn picked(&self, order: &[usize]) -> Cells {
         match self {

@@ -6,6 +6,7 @@
 use rustc_hash::FxHashMap;
 use wattline_model::{AssetId, Kind, PointId};
 
+use super::Newest;
 use super::cells::{Cells, Wants};
 
 /// How time is cut.
@@ -24,7 +25,7 @@ pub enum Buckets {
 
 impl Buckets {
     /// The start of the bucket of `time` and the last instant in it.
-    pub(super) fn of(self, time: i64) -> (i64, i64) {
+    pub fn of(self, time: i64) -> (i64, i64) {
         match self {
             Buckets::Whole => (i64::MIN, i64::MAX),
             Buckets::Every { origin, micros } => {
@@ -117,6 +118,15 @@ impl Groups {
         self.last_times.push(i64::MIN);
         self.points.iter_mut().for_each(Cells::grow);
         self.len() - 1
+    }
+
+    /// Whether what comes last of `asset`, whose rows are looked at from the last one back, is known.
+    pub(super) fn knows_last(&self, asset: AssetId, newest: Newest) -> bool {
+        let Some(group) = self.len().checked_sub(1).filter(|&last| self.assets.get(last) == Some(&asset))
+        else {
+            return false;
+        };
+        newest == Newest::Row || self.points.iter().all(|cells| cells.count(group) > 0)
     }
 
     /// Counts rows of group `group`, the first and the last of which are at `times`.

@@ -39,6 +39,18 @@ pub struct AggregateRequest {
     pub buckets: Buckets,
     /// Whether each asset has groups of its own.
     pub by_asset: bool,
+    /// Whether nothing is wanted but what comes last of each asset. Groups then know only that: the latest time, and
+    /// the last values. For assets apart and time not cut.
+    pub newest: Option<Newest>,
+}
+
+/// What comes last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Newest {
+    /// The last row; points without a value in it count as having none.
+    Row,
+    /// The last value of each point.
+    Values,
 }
 
 /// What an aggregate cost.
@@ -111,7 +123,10 @@ impl ShardAggregate {
                 None => return Ok(false),
             },
         };
-        if let Some((partition, from)) = work.partitions.pop() {
+        if let Some(newest) = self.request.newest {
+            let partitions = std::mem::take(&mut work.partitions);
+            self.newest(&mut work, &partitions, newest)?;
+        } else if let Some((partition, from)) = work.partitions.pop() {
             self.partition(&mut work, partition, &from)?;
             from.iter().for_each(|&i| self.sources.segment(i).pass(work.asset));
         }
@@ -152,6 +167,40 @@ impl ShardAggregate {
                     self.merge(work, if *settled { from } else { &[] }, *range)?;
                 }
             }
+        }
+        self.steps = steps;
+        Ok(())
+    }
+
+    /// Goes back from the last row of an asset until everything that comes last was seen. `partitions` are last first.
+    fn newest(
+        &mut self,
+        work: &mut AssetSources,
+        partitions: &[(i64, Vec<usize>)],
+        newest: Newest,
+    ) -> Result<()> {
+        let mut steps = std::mem::take(&mut self.steps);
+        'all: for (partition, from) in partitions {
+            steps.clear();
+            self.figures.blocks_pruned += self.sources.steps(work, *partition, from, &mut steps) as u64;
+            let range = self.sources.inside(*partition);
+            for step in steps.iter().rev() {
+                let marks: Vec<_> = from.iter().map(|&i| self.sources.segment(i).mark()).collect();
+                match step {
+                    Step::Block(block) => self.block(work.asset, block, range)?,
+                    Step::Merge { range, settled } => {
+                        self.merge(work, if *settled { from } else { &[] }, *range)?;
+                    }
+                }
+                // Cursors go forward only, and earlier blocks are still to come.
+                from.iter().zip(marks).for_each(|(&i, mark)| self.sources.segment(i).back_to(mark));
+                if self.groups.knows_last(work.asset, newest) {
+                    break 'all;
+                }
+            }
+        }
+        for &i in partitions.iter().flat_map(|(_, from)| from) {
+            self.sources.segment(i).pass(work.asset);
         }
         self.steps = steps;
         Ok(())
