@@ -61,6 +61,7 @@ struct Inner {
     cache: RwLock<Cache>,
     writer: Mutex<Writer>,
     version: AtomicU64,
+    changes: AtomicU64,
 }
 
 struct Writer {
@@ -83,6 +84,7 @@ impl Registry {
             cache: RwLock::new(cache),
             writer: Mutex::new(Writer { connection, failed: false }),
             version: AtomicU64::new(1),
+            changes: AtomicU64::new(0),
         };
         Ok(Registry { inner: Arc::new(inner) })
     }
@@ -90,6 +92,12 @@ impl Registry {
     /// Grows with every change; what was derived from the registry at another version may be stale.
     pub fn version(&self) -> u64 {
         self.inner.version.load(Ordering::Acquire)
+    }
+
+    /// How many changes were committed since it was opened, those that lookups do not show among them. What a lookup
+    /// shows has been counted before: a copy made after two equal answers would be like one made between them.
+    pub fn changes(&self) -> u64 {
+        self.inner.changes.load(Ordering::Acquire)
     }
 
     /// Writes a copy of the registry, as it is now, to the new file `path`, readable by its owner alone.
@@ -146,6 +154,7 @@ impl Registry {
         let (value, edit) = act(&transaction, &self.cache())?;
         if !matches!(edit, Edit::Nothing) {
             transaction.commit().map_err(|e| Error::sqlite("commit a change", e))?;
+            self.inner.changes.fetch_add(1, Ordering::Release);
         }
         Ok((value, edit))
     }

@@ -16,6 +16,7 @@ pub mod demo;
 pub mod error;
 pub mod http;
 pub mod import;
+pub mod journal;
 pub mod log;
 pub mod maintain;
 pub mod open;

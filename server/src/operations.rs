@@ -75,6 +75,11 @@ impl Operations {
         Some(operation)
     }
 
+    /// Whether one runs.
+    pub fn is_busy(&self) -> bool {
+        self.list.lock().back().is_some_and(|last| last.is_running())
+    }
+
     /// The operation with this number.
     pub fn get(&self, id: u64) -> Option<Arc<Operation>> {
         self.list.lock().iter().find(|operation| operation.id == id).cloned()

@@ -23,10 +23,11 @@ use wattline_ingest::mqtt::{self, MqttListener};
 use crate::config::{Settings, SettingsArgs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{self, App};
+use crate::journal::Journaling;
 use crate::open::{Opened, open};
 use crate::policies::{self, Ruling};
 use crate::tls::{ClientCertificates, server_config};
-use crate::{backups, deletions, log, shutdown};
+use crate::{backups, deletions, journal, log, shutdown};
 
 /// Stack of threads that run statements: planning recurses with the depth of a statement, which `query` bounds for
 /// 2 MiB without optimisation; this is twice that.
@@ -107,9 +108,7 @@ async fn serve(settings: &Settings, queries: Handle, started: Instant) -> Result
     deletions::fail_interrupted(&app.registry)?;
     let watching = tokio::spawn(deletions::watch(Arc::clone(&app), stop.clone()));
     let expiring = tokio::spawn(policies::watch(Arc::clone(&app), stop.clone()));
-    let backing_up = settings.backup_every.map(|every| {
-        tokio::spawn(backups::take(Arc::clone(&app), every, settings.backup_keep, stop.clone()))
-    });
+    let backing_up = tokio::spawn(backups::watch(Arc::clone(&app), settings.clone(), stop.clone()));
     let listening = bound.into_iter().map(|bound| start(bound, settings, &app, &stop, &mut tasks)).collect();
     announce(&app, listening, started);
 
@@ -119,9 +118,9 @@ async fn serve(settings: &Settings, queries: Handle, started: Instant) -> Result
     app.operations.cancel_all();
     drain(settings, &mut tasks).await;
     // They end with `stop`; what they hold must be let go before the store closes.
-    let _ = (watching.await, expiring.await);
-    if let Some(backing_up) = backing_up {
-        let _ = backing_up.await;
+    let _ = (watching.await, expiring.await, backing_up.await);
+    if let Some(journaling) = &app.journaling {
+        journal::finish(Arc::clone(journaling), settings.shutdown_timeout).await;
     }
     let closed = shutdown::close(opened.store.clone(), settings.shutdown_timeout).await;
     tracing::info!("stopped");
@@ -144,6 +143,11 @@ fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) 
         ruling: Ruling::new(opened.registry.clone(), settings.others_latest_only),
         deletion_runs: Notify::new(),
         backup_dir: settings.backup_dir.clone(),
+        journaling: settings
+            .backup_dir
+            .clone()
+            .filter(|_| settings.backup_journal.is_some())
+            .map(|dir| Arc::new(Journaling::new(dir, opened.registry.clone()))),
         http: settings.http.clone(),
         statements: 0.into(),
         metrics: http::metrics::HttpMetrics::default(),

@@ -317,3 +317,123 @@ fn backups_are_taken_by_the_clock_and_old_ones_go() {
     let (code, _, log) = run(&["serve", "--data-dir", data.to_str().unwrap(), "--set", "backup.every=1h"]);
     assert!(code != 0 && log.contains("backup.dir"), "{code}: {log}");
 }
+
+#[test]
+fn every_second_between_backups_comes_back_from_a_journal() {
+    let (dir, other) = (dir(), dir());
+    let backups = dir.path().join("backups");
+    let from = backups.to_str().unwrap();
+    let place = format!("backup.dir={from}");
+    let settings = ["--set", &place, "--set", "backup.journal=1s"];
+    let server = Server::start_with(&dir.path().join("data"), &settings);
+    let reach = |server: &Server| -> Option<jiff::Timestamp> {
+        let all = server.get("/api/v1/backups").ok(200);
+        all.as_array().unwrap().iter().rev().find_map(|b| b["reachesTo"].as_str()?.parse().ok())
+    };
+    wait_for("the backup at the start, and its journal", || reach(&server).is_some());
+    server.fleet(2);
+    fill(&server, 0, 10);
+    // A moment after everything so far, which was shipped.
+    let moment = || {
+        let now = jiff::Timestamp::now();
+        wait_for("a shipment", || reach(&server) >= Some(now));
+        reach(&server).unwrap()
+    };
+    let first = moment();
+    // More, less, and somebody new, after it.
+    fill(&server, 10, 5);
+    ok(&server, &["flush"]);
+    let new = json!({"productKey": "pk", "deviceKey": "d2", "assetId": "a2"});
+    server.post("/api/v1/devices", &new).ok(201);
+    let line = format!("{{\"asset_id\":\"a2\",\"time\":{START},\"n\":7}}\n");
+    server.ndjson("turbine", &line).ok(200);
+    let second = moment();
+    ok(&server, &["delete", "submit", "--model", "turbine", "--assets", "a0"]);
+    assert_eq!(count(&server, "asset_id = 'a0'"), 0);
+    wait_for("a shipment of it", || reach(&server) > Some(second));
+    let metrics = server.get("/metrics").text();
+    let metric = |name: &str| -> f64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("wattline_journal_{name} ")));
+        line.unwrap_or_else(|| panic!("{name}: {metrics}")).parse().unwrap()
+    };
+    assert!(metric("lag_seconds") < 60.0 && metric("shipped_bytes_total") > 1_000.0);
+    assert_eq!((metric("gaps_total"), metric("goes_on")), (0.0, 1.0));
+    // The stop ships the rest.
+    fill(&server, 15, 1);
+    server.stop();
+
+    let into = |name: &str| other.path().join(name).to_str().unwrap().to_owned();
+    let (_, out, _) = run(&["restore", "--from", from, "--list"]);
+    assert!(out.contains("reaches to"), "{out}");
+    let restored = |name: &str, at: Option<jiff::Timestamp>| {
+        let (dir, at) = (into(name), at.map(|at| at.to_string()));
+        let mut args = vec!["restore", "--from", from, "--data-dir", &dir];
+        args.extend(at.iter().flat_map(|at| ["--at", at.as_str()]));
+        let (code, out, log) = run(&args);
+        assert_eq!(code, 0, "{log}");
+        assert!(out.contains("and its journal up to"), "{out}");
+        assert_eq!(run(&["check", "--data-dir", &dir]).0, 0);
+        Server::start(Path::new(&dir))
+    };
+    let then = restored("first", Some(first));
+    assert_eq!(count(&then, "TRUE"), 10 * 120);
+    assert_eq!(then.get("/api/v1/assets/a1/latest").ok(200)["points"]["n"]["value"], 599);
+    then.stop();
+    let then = restored("second", Some(second));
+    assert_eq!(count(&then, "TRUE"), 15 * 120 + 1, "nothing was deleted yet");
+    assert_eq!(
+        then.sql("SELECT n FROM turbine WHERE asset_id = 'a2'"),
+        json!([[7]]),
+        "somebody new is known"
+    );
+    then.stop();
+    let then = restored("end", None);
+    assert_eq!((count(&then, "asset_id = 'a0'"), count(&then, "asset_id = 'a1'")), (60, 16 * 60));
+    then.stop();
+
+    // A new start goes on with a backup of its own; the journal before stays as it is.
+    let server = Server::start_with(&dir.path().join("data"), &settings);
+    wait_for("the backup at the next start", || {
+        server.get("/api/v1/backups").ok(200).as_array().unwrap().len() == 2
+    });
+    server.signal("KILL");
+    server.wait();
+    restored("first-again", Some(first)).stop();
+}
+
+#[test]
+fn a_journal_whose_place_is_gone_says_so_and_goes_on_when_it_is_back() {
+    let dir = dir();
+    let place = dir.path().join("backups");
+    let setting = format!("backup.dir={}", place.display());
+    let settings = ["--set", &setting, "--set", "backup.journal=500ms"];
+    let server = Server::start_with(&dir.path().join("data"), &settings);
+    let metric = |name: &str| -> f64 {
+        let text = server.get("/metrics").text();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("wattline_journal_{name} ")));
+        line.unwrap_or_else(|| panic!("{name}: {text}")).parse().unwrap()
+    };
+    server.fleet(2);
+    wait_for("a journal", || metric("goes_on") == 1.0);
+    // A file where the folder was: nothing can be put there.
+    let aside = dir.path().join("aside");
+    std::fs::rename(&place, &aside).unwrap();
+    std::fs::write(&place, b"").unwrap();
+    fill(&server, 0, 1);
+    wait_for("shipments that fail", || metric("failures_total") >= 2.0);
+    assert!(metric("lag_seconds") > 0.4);
+    assert_eq!(count(&server, "TRUE"), 120, "writing goes on");
+    std::fs::remove_file(&place).unwrap();
+    std::fs::rename(&aside, &place).unwrap();
+    server.stop();
+    let (from, into) = (place.to_str().unwrap(), dir.path().join("restored"));
+    let (code, out, log) = run(&["restore", "--from", from, "--data-dir", into.to_str().unwrap()]);
+    assert_eq!(code, 0, "{out} {log}");
+    let then = Server::start(&into);
+    assert_eq!(count(&then, "TRUE"), 120, "what waited was shipped at the stop");
+    then.stop();
+
+    let data = dir.path().join("nowhere");
+    let (code, _, log) = run(&["serve", "--data-dir", data.to_str().unwrap(), "--set", "backup.journal=1s"]);
+    assert!(code != 0 && log.contains("backup.journal") && log.contains("backup.dir"), "{code}: {log}");
+}

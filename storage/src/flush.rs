@@ -19,6 +19,7 @@ use wattline_format::manifest::{Edit, SegmentMeta, State, Tombstone};
 use wattline_format::segment::{Depth, Header, Reader, Writer};
 use wattline_model::{AssetId, ModelId, Seqno, TimeRange};
 
+use crate::backup::keep;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memtable::Memtable;
 use crate::run::Run;
@@ -175,7 +176,7 @@ fn unrecorded_tombstones(shard: &Shard, state: &State, flushed: Seqno) -> Vec<To
 
 /// Removes log files and checkpoints that the flush made superfluous. What stays by mistake goes at the next start.
 fn remove_superfluous(shard: &Shard, flushed: Seqno) {
-    let mut names = shard.log.lock().take_flushed(flushed);
+    let mut names: Vec<String> = keep::take_flushed(shard, flushed).into_iter().map(|f| f.name).collect();
     if let Ok(all) = shard.world.disk.list(&shard.dir) {
         names
             .extend(all.into_iter().filter(|n| n.starts_with("latest-") && *n != checkpoint_name(flushed.0)));

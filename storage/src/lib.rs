@@ -41,8 +41,8 @@ pub use aggregate::{
     ShardAggregate, Wants,
 };
 pub use backup::{
-    BackupInfo, BackupProgress, BackupSummary, BackupWatch, Beside, Folder, PutBeside, Vault, backups,
-    prune as prune_backups, restore,
+    BackupInfo, BackupProgress, BackupSummary, BackupWatch, Beside, Folder, Journal, PutBeside, Shipped,
+    Until, Vault, backups, prune as prune_backups, restore,
 };
 pub use check::{CheckProgress, CheckReport, Finding, Severity, Watch, check};
 pub use error::{Error, ErrorKind, Result};

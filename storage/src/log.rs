@@ -32,6 +32,20 @@ pub(crate) struct LogFile {
     pub(crate) bytes: u64,
 }
 
+/// A place in the log of a shard between two groups: so many bytes of the file whose first batch is `first`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    pub(crate) first: Seqno,
+    pub(crate) bytes: u64,
+}
+
+impl LogFile {
+    /// Where it ends.
+    pub(crate) fn end(&self) -> Position {
+        Position { first: self.first, bytes: self.bytes }
+    }
+}
+
 /// The name of the file whose first batch is `first`.
 pub(crate) fn file_name(first: Seqno) -> String {
     format!("log-{:020}.wll", first.0)
@@ -111,11 +125,16 @@ impl Log {
         Ok(())
     }
 
-    /// Forgets the files all of whose batches are `flushed`, and returns their names: the caller removes them, so
-    /// that the writer does not wait for it.
-    pub(crate) fn take_flushed(&mut self, flushed: Seqno) -> Vec<String> {
+    /// Forgets the files all of whose batches are `flushed`, and returns them: the caller removes them, so that the
+    /// writer does not wait for it.
+    pub(crate) fn take_flushed(&mut self, flushed: Seqno) -> Vec<LogFile> {
         let done = self.files.windows(2).take_while(|w| w[1].first <= flushed.next()).count();
-        self.files.drain(..done).map(|f| f.name).collect()
+        self.files.drain(..done).collect()
+    }
+
+    /// Where it ends: after the last group that is synced.
+    pub(crate) fn end(&self) -> Position {
+        self.files.last().map(LogFile::end).expect("the file that is open is one of them")
     }
 
     /// Whether `name` is one of its files.

@@ -23,6 +23,9 @@ use crate::shard::writer::Writer;
 use crate::shard::{Parts, Shard, Signal};
 use crate::version::{Fenced, Kept, Segment, Version};
 
+/// Log files that a restart replays without saying how far it is: as many as one that ran well leaves.
+const PROGRESS_FILES: usize = 4;
+
 /// Makes a new, empty shard.
 pub(crate) fn create(world: &World, dir: &Path, state: State) -> Result<()> {
     world.disk.create_dir_all(dir).map_err(|e| Error::io(format_args!("create {}", dir.display()), &e))?;
@@ -202,25 +205,43 @@ fn sync(world: &World, path: &Path) -> Result<()> {
     sync().map_err(|e: std::io::Error| Error::io(format_args!("sync {}", path.display()), &e))
 }
 
-/// Applies the batches after `flushed`, freezing as the writer would have.
+/// Applies the batches after `flushed`, freezing as the writer would have. A log that is longer than what memtables may
+/// hold, a restored one say, is flushed on the way.
 fn replay(world: &World, dir: &Path, files: &[LogFile], writer: &mut Writer, flushed: Seqno) -> Result<()> {
+    let bytes_total: u64 = files.iter().map(|file| file.bytes).sum();
+    let mut bytes_before = 0;
     for file in files {
         let path = dir.join(&file.name);
         let bytes =
             world.disk.map(&path).map_err(|e| Error::io(format_args!("open {}", path.display()), &e))?;
+        writer.make_room_to_replay()?;
         let mut reader = Reader::open(&path.display().to_string(), &bytes)?;
-        while let Step::Record { seqno, change, .. } = reader.next()? {
+        while let Step::Record { seqno, change, end } = reader.next()? {
             match change {
-                _ if seqno <= flushed => {}
+                _ if seqno <= flushed => continue,
                 Change::Batch(batch) => {
                     check(&batch, &path, seqno)?;
                     writer.replay(seqno, batch);
                 }
                 Change::Deletion(deletion) => writer.replay_deletion(seqno, deletion),
             }
+            if writer.is_full_before(file.bytes.saturating_sub(end)) {
+                writer.start_memtable();
+                tracing::info!(
+                    file = %path.display(),
+                    bytes_done = bytes_before + end,
+                    bytes_total,
+                    "replaying the log"
+                );
+                writer.make_room_to_replay()?;
+            }
         }
+        bytes_before += file.bytes;
         // One file held one memtable before the stop; keeping to that lets its flush give the file back.
         writer.start_memtable_after_rows();
+        if files.len() > PROGRESS_FILES {
+            tracing::info!(file = %path.display(), bytes_done = bytes_before, bytes_total, "replayed the log");
+        }
     }
     Ok(())
 }
@@ -264,3 +285,6 @@ pub(crate) fn shard_dir(dir: &Path, shard: ShardId) -> std::path::PathBuf {
 pub(crate) fn shard_name(shard: ShardId) -> String {
     format!("shard-{:04}", shard.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,9 @@ pub struct Settings {
     pub merge_bytes_per_second: Option<u64>,
     /// Bytes of edits after which the manifest is written anew, unless its state alone is larger: keeps opening fast.
     pub manifest_edit_bytes: u64,
+    /// Bytes of log files that stay on disk after their flush until journals have sent them; past it the journals
+    /// break, so that a place for backups that cannot be reached does not fill the disk.
+    pub journal_keep_bytes: u64,
     /// The storage policies that rule until [`Store::rule`](crate::Store::rule) says otherwise.
     pub policies: Arc<Policies>,
     /// Who runs the shards.
@@ -59,6 +62,7 @@ impl Default for Settings {
             merge_fanout: 4,
             merge_bytes_per_second: None,
             manifest_edit_bytes: 256 << 10,
+            journal_keep_bytes: 512 << 20,
             policies: Arc::default(),
             driver: Driver::Threads,
         }

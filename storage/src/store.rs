@@ -5,6 +5,7 @@
 use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use wattline_model::{
     AssetId, Batch, Deletion, Kind, ModelId, PointId, Policies, Seqno, ShardCount, ShardId,
 };
 
-use crate::backup::{self, BackupSummary, BackupWatch, Beside, Vault};
+use crate::backup::{self, BackupSummary, BackupWatch, Beside, Journal, Vault};
 use crate::check::{CheckProgress, CheckReport, Severity, Watch, check_segment};
 use crate::compact::{compact_once, pending_segments};
 use crate::error::{Error, ErrorKind, Result};
@@ -48,6 +49,8 @@ struct Inner {
     /// The writers, where the calling thread runs them; one a shard.
     writers: Vec<Mutex<Writer>>,
     maintenance: Arc<Signal>,
+    /// Journals that were begun, for their numbers.
+    journals: AtomicU64,
     threads: Mutex<Vec<JoinHandle<()>>>,
     driver: Driver,
     /// Keeps other processes out of the folder until the store is closed.
@@ -89,6 +92,7 @@ impl Store {
             shards,
             writers: Vec::new(),
             maintenance,
+            journals: AtomicU64::new(0),
             threads: Mutex::default(),
             driver: settings.driver,
             lock: Mutex::new(Some(lock)),
@@ -249,7 +253,23 @@ impl Store {
         beside: Beside<'_>,
         watch: BackupWatch<'_>,
     ) -> Result<BackupSummary> {
-        backup::take(&self.inner.shards, repository, name, beside, watch)
+        backup::take(&self.inner.shards, repository, name, beside, watch, None).map(|taken| taken.summary)
+    }
+
+    /// [`backup`](Self::backup), and from its end on a journal: with what it ships, every moment it marks can be
+    /// brought back. There may be several; each ends when it is dropped.
+    ///
+    /// # Errors
+    /// As [`backup`](Self::backup).
+    pub fn backup_with_journal(
+        &self,
+        repository: &dyn Vault,
+        name: &str,
+        beside: Beside<'_>,
+        watch: BackupWatch<'_>,
+    ) -> Result<(BackupSummary, Journal)> {
+        let id = self.inner.journals.fetch_add(1, Ordering::Relaxed);
+        Journal::begin(&self.inner.shards, id, repository, name, beside, watch)
     }
 
     /// Reads every segment of the open store to the last value, and says what does not check out; such a segment is

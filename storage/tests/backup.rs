@@ -8,7 +8,7 @@ use wattline_env::Disk;
 use wattline_env::sim::{FaultPlan, SimChance, SimDisk, below, world};
 use wattline_model::DeletionTarget;
 use wattline_storage::{
-    BackupSummary, Driver, Error, ErrorKind, Folder, PutBeside, Store, backups, check as check_store,
+    BackupSummary, Driver, Error, ErrorKind, Folder, PutBeside, Store, Until, backups, check as check_store,
     prune_backups, restore,
 };
 
@@ -30,7 +30,7 @@ fn back_up(store: &Store, disk: &SimDisk, name: &str) -> Result<BackupSummary, E
 /// Restores a backup into a folder of its own and opens it.
 fn restored(disk: &SimDisk, name: &str, into: &str) -> Result<Store, Error> {
     let (dir, beside) = (Path::new(into).join("store"), PathBuf::from(into));
-    restore(&repository(disk), name, &dir, &beside, &world(disk, 7), &mut |_| true)?;
+    restore(&repository(disk), name, Until::Newest, &dir, &beside, &world(disk, 7), &mut |_| true)?;
     assert_eq!(disk.read(&beside.join("registry.db")).unwrap(), REGISTRY);
     let report = check_store(&dir, &world(disk, 7), &mut |_| true).unwrap();
     assert!(report.findings.is_empty(), "{:?}", report.findings);
@@ -38,7 +38,7 @@ fn restored(disk: &SimDisk, name: &str, into: &str) -> Result<Store, Error> {
 }
 
 /// Some work on a store and its history.
-fn work(store: &Store, rows: &mut Rows, history: &mut History, steps: u64) {
+pub(crate) fn work(store: &Store, rows: &mut Rows, history: &mut History, steps: u64) {
     for _ in 0..steps {
         match rows.below(12) {
             0 => {
@@ -127,6 +127,7 @@ fn an_interrupted_backup_or_restore_leaves_everything_before_it_whole() {
     restore(
         &repository(&probe),
         "second",
+        Until::Newest,
         Path::new("/r/store"),
         Path::new("/r"),
         &world(&probe, 7),
@@ -163,7 +164,7 @@ fn an_interrupted_backup_or_restore_leaves_everything_before_it_whole() {
         disk.set_faults(FaultPlan::crash_after(disk.operations() + cut));
         let again = |disk: &SimDisk| {
             let (store, beside) = (Path::new("/new/store"), Path::new("/new"));
-            restore(&repository(disk), "second", store, beside, &world(disk, 7), &mut |_| true)
+            restore(&repository(disk), "second", Until::Newest, store, beside, &world(disk, 7), &mut |_| true)
         };
         let outcome = again(&disk);
         let image = disk.crash(&SimChance::new(cut));

@@ -12,6 +12,7 @@ mod aggregates;
 mod backup;
 mod crash;
 mod faults;
+mod journal;
 mod model;
 mod policies;
 mod simulation;

@@ -12,7 +12,7 @@ use wattline_env::sim::{FaultPlan, NameOrder, SimChance, SimClock, SimDisk};
 use wattline_env::{Clock, Disk, World};
 use wattline_model::{Deletion, DeletionTarget, ModelId, PointId, ShardCount, TimeRange, Timestamp};
 use wattline_storage::{
-    Driver, Error, ErrorKind, Folder, Horizon, PutBeside, Settings, Store, check, restore,
+    Driver, Error, ErrorKind, Folder, Horizon, PutBeside, Settings, Store, Until, check, restore,
 };
 
 use crate::support::{
@@ -278,7 +278,7 @@ impl Node {
         }
         let image = self.disk.kill();
         let (other, world) = (Path::new("/other"), world(&image, &self.clock));
-        restore(&repository(&image), &name, other, other, &world, &mut |_| true).unwrap();
+        restore(&repository(&image), &name, Until::Backup, other, other, &world, &mut |_| true).unwrap();
         let store = Store::open(other, settings(), world).unwrap();
         store.expire(&self.horizons).unwrap();
         self.check(&read(&store).unwrap());

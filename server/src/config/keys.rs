@@ -332,6 +332,24 @@ pub const KEYS: &[Key] = &[
         default: "0",
         doc: "How many backups are left when the server has taken one by itself; the oldest go. 0 = all stay.",
     },
+    Key {
+        name: "backup.journal",
+        env: "WATTLINE_BACKUP_JOURNAL",
+        flag: None,
+        kind: Kind::Duration(0, DAY),
+        default: "0s",
+        doc: "How often the server sends what was written since to backup.dir, so that every second between backups can\n\
+              be gone back to; 0 = never. It takes a backup at each start then: a journal begins with one.",
+    },
+    Key {
+        name: "backup.journal_keep",
+        env: "WATTLINE_BACKUP_JOURNAL_KEEP",
+        flag: None,
+        kind: Kind::Bytes(16 * MIB, 16_384 * GIB),
+        default: "1GiB",
+        doc: "How much log stays in data_dir, beyond what a restart needs, while backup.dir cannot be reached. Beyond it\n\
+              the journal has a gap, up to the next backup, which is taken at once.",
+    },
 ];
 
 /// The setting called `name`.

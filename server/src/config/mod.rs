@@ -258,6 +258,10 @@ pub struct Settings {
     pub backup_every: Option<Duration>,
     /// How many are left then.
     pub backup_keep: Option<usize>,
+    /// How often the journal of the newest one is shipped.
+    pub backup_journal: Option<Duration>,
+    /// Bytes of log that wait for that at most, over all shards.
+    pub journal_keep_bytes: u64,
 }
 
 impl Settings {
@@ -278,8 +282,12 @@ impl Settings {
                 setting::bytes(get.bytes("memory_budget"))
             )));
         }
-        if !get.duration("backup.every").is_zero() && get.text("backup.dir").is_empty() {
-            return Err(Error::usage("setting backup.every: it needs backup.dir, a place for backups"));
+        for name in ["backup.every", "backup.journal"] {
+            if !get.duration(name).is_zero() && get.text("backup.dir").is_empty() {
+                return Err(Error::usage(format!(
+                    "setting {name}: it needs backup.dir, a place for backups"
+                )));
+            }
         }
         let http_tls = get.tls("http.tls")?;
         let mqtt_tls = get.tls("mqtt.tls")?;
@@ -323,6 +331,8 @@ impl Settings {
             backup_dir: Some(get.text("backup.dir")).filter(|dir| !dir.is_empty()),
             backup_every: Some(get.duration("backup.every")).filter(|every| !every.is_zero()),
             backup_keep: Some(get.count("backup.keep") as usize).filter(|&keep| keep > 0),
+            backup_journal: Some(get.duration("backup.journal")).filter(|every| !every.is_zero()),
+            journal_keep_bytes: get.bytes("backup.journal_keep"),
         })
     }
 }

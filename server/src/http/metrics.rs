@@ -15,8 +15,9 @@ use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 use wattline_storage::ShardStatus;
 
-use super::App;
 use super::process::Process;
+use super::{App, now_micros};
+use crate::journal::Journaling;
 
 /// Upper bounds of the time histogram, in seconds: a latest value answers in the first, a report in the last.
 const SECONDS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0];
@@ -91,6 +92,9 @@ pub async fn render(State(app): State<Arc<App>>) -> Response {
     store(&mut text, &app.store.status());
     intake(&mut text, &app);
     registry(&mut text, &app);
+    if let Some(journaling) = &app.journaling {
+        journal(&mut text, journaling);
+    }
     http(&mut text, &app.metrics);
     let statements = app.statements.load(Ordering::Relaxed);
     text.one("wattline_sql_statements", "gauge", "SQL statements under way.", [(String::new(), statements)]);
@@ -195,6 +199,22 @@ fn intake(text: &mut Text, app: &App) {
         let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
         text.one(name, kind, "What came in; see docs/http-api.md.", values);
     }
+}
+
+/// How far the journal is behind, and what it cost.
+fn journal(text: &mut Text, journaling: &Journaling) {
+    let counts = journaling.counts();
+    let lag_micros = now_micros().saturating_sub(counts.shipped_micros.load(Ordering::Relaxed)).max(0);
+    let mut one = |name: &str, kind: &str, help: &str, value: &dyn Display| {
+        text.one(&format!("wattline_journal_{name}"), kind, help, [(String::new(), value)]);
+    };
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    one("goes_on", "gauge", "1 while there is a journal to ship.", &u8::from(journaling.goes_on()));
+    one("lag_seconds", "gauge", "How old is what was not shipped yet.", &(lag_micros as f64 / 1e6));
+    one("kept_bytes", "gauge", "Log that is on the disk for the journal alone.", &journaling.kept_bytes());
+    one("shipped_bytes_total", "counter", "Bytes shipped.", &count(&counts.bytes));
+    one("failures_total", "counter", "Shipments that failed and are tried again.", &count(&counts.failures));
+    one("gaps_total", "counter", "Journals that broke before the next backup.", &count(&counts.gaps));
 }
 
 fn registry(text: &mut Text, app: &App) {

@@ -47,6 +47,7 @@ use wattline_storage::Store;
 use self::error::{ApiError, ApiKind};
 use self::metrics::HttpMetrics;
 use crate::config::HttpSettings;
+use crate::journal::Journaling;
 use crate::operations::Operations;
 use crate::policies::Ruling;
 use crate::serve::Listening;
@@ -74,6 +75,8 @@ pub struct App {
     pub deletion_runs: Notify,
     /// Where backups go, where that is set.
     pub backup_dir: Option<String>,
+    /// The journal of the newest backup, where there is to be one.
+    pub journaling: Option<Arc<Journaling>>,
     /// Limits and patience.
     pub http: HttpSettings,
     /// Statements under way.

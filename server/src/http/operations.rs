@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use wattline_env::World;
 use wattline_registry::Registry;
 use wattline_storage::{
-    BackupInfo, BackupSummary, CheckReport, PutBeside, Severity, Vault, backups, prune_backups,
+    BackupInfo, BackupProgress, BackupSummary, CheckReport, PutBeside, Severity, Vault, backups,
+    prune_backups,
 };
 
 use super::body::{json as decode_json, whole};
@@ -86,16 +87,29 @@ pub async fn backup(State(app): Shared, body: Body) -> Answer {
 pub fn start_backup(app: &App, name: Option<String>, keep: Option<usize>) -> Answer {
     let dir = backup_dir(app)?.to_owned();
     let name = name.unwrap_or_else(|| default_name(jiff::Timestamp::now()));
-    let (store, registry) = (app.store.clone(), app.registry.clone());
+    let (store, registry, journaling) = (app.store.clone(), app.registry.clone(), app.journaling.clone());
     start(app, "backup", move |operation| {
         let repository = vault::open(&dir).map_err(|e| e.to_string())?;
-        let mut beside = |put: PutBeside<'_>| copy_registry(&registry, put);
-        let mut watch = |at: wattline_storage::BackupProgress| operation.progress(at.bytes, at.bytes_total);
-        let summary =
-            store.backup(&*repository, &name, &mut beside, &mut watch).map_err(|e| e.to_string())?;
+        let mut copied = 0;
+        let mut beside = |put: PutBeside<'_>| {
+            copied = registry.changes();
+            copy_registry(&registry, put)
+        };
+        let mut watch = |at: BackupProgress| operation.progress(at.bytes, at.bytes_total);
+        let (repository, beside, watch) = (&*repository, &mut beside, &mut watch);
+        let summary = match &journaling {
+            None => store.backup(repository, &name, beside, watch).map_err(|e| e.to_string())?,
+            Some(journaling) => {
+                let taken = store.backup_with_journal(repository, &name, beside, watch);
+                let (summary, journal) = taken.map_err(|e| e.to_string())?;
+                // The journal before ends here, so that it can be removed with its backup.
+                journaling.begin(journal, copied);
+                summary
+            }
+        };
         let removed = match keep {
             None => Vec::new(),
-            Some(keep) => prune_backups(&*repository, keep).map_err(|e| {
+            Some(keep) => prune_backups(repository, keep).map_err(|e| {
                 format!("the backup {name} is complete, but old ones could not be removed: {e}")
             })?,
         };
@@ -118,7 +132,10 @@ pub async fn list_backups(State(app): Shared) -> Answer {
 }
 
 /// Puts a copy of the registry, as it is now, beside the data.
-fn copy_registry(registry: &Registry, put: PutBeside<'_>) -> wattline_storage::Result<()> {
+///
+/// # Errors
+/// `Io` where it cannot be copied; or the error of `put`.
+pub fn copy_registry(registry: &Registry, put: PutBeside<'_>) -> wattline_storage::Result<()> {
     let failed = |e: &dyn std::fmt::Display| {
         wattline_storage::Error::new(wattline_storage::ErrorKind::Io, format!("copy the registry: {e}"))
     };
@@ -191,12 +208,18 @@ pub fn summary_json(summary: &BackupSummary) -> Value {
     })
 }
 
+/// A time as clients see it.
+pub fn time_text(micros: i64) -> Option<String> {
+    jiff::Timestamp::from_microsecond(micros).ok().map(|time| time.to_string())
+}
+
 /// A backup as JSON.
 pub fn info_json(info: &BackupInfo) -> Value {
-    let created = jiff::Timestamp::from_microsecond(info.created_micros).ok();
     json!({
         "name": info.name,
-        "created": created.map(|time| time.to_string()),
+        "created": time_text(info.created_micros),
+        "finished": time_text(info.finished_micros),
+        "reachesTo": info.reaches_micros.and_then(time_text),
         "shards": info.shards,
         "bytes": info.bytes,
     })

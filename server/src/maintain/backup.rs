@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
         Act::List { json, server } => {
             let list = Client::new(server)?.get("/api/v1/backups")?;
-            show_list(&list, *json, &[("name", "name"), ("created", "created"), ("bytes", "bytes")])
+            show_list(&list, *json, super::COLUMNS)
         }
     }
 }

@@ -19,6 +19,10 @@ use serde_json::Value;
 use crate::client::connection::{Client, block_on};
 use crate::error::{Error, ErrorKind, Result};
 
+/// What is shown of backups in a table, and its headings.
+const COLUMNS: &[(&str, &str)] =
+    &[("name", "name"), ("created", "created"), ("reachesTo", "reaches to"), ("bytes", "bytes")];
+
 /// How often a running operation is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use wattline_format::frame::checksum;
-
+use super::sealed::{self, Listed, seal, unseal};
 use super::{Vault, check_name, contents_name, put};
 use crate::error::{Error, ErrorKind, Result};
 
-const FIRST_LINE: &str = "wattline backup 1";
+/// What a list begins with, by version: the first did not say when the backup was finished.
+const FIRST_LINES: [&str; 2] = ["wattline backup 1", "wattline backup 2"];
 
 /// A complete backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,22 +16,25 @@ pub struct BackupInfo {
     pub name: String,
     /// When it was begun, microseconds since the epoch.
     pub created_micros: i64,
+    /// When it was finished: nothing in it is newer. Of a backup that does not say, when it was begun.
+    pub finished_micros: i64,
+    /// Up to when its journal reaches, where it has one.
+    pub reaches_micros: Option<i64>,
     /// The store it is of.
     pub store: u64,
     /// How many shards that has.
     pub shards: u32,
-    /// Bytes of all its files.
+    /// Bytes of all its files, without those of its journal.
     pub bytes: u64,
 }
 
-/// A file of a backup.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listed {
-    /// Its path within the backup's folder; for a segment, its name in the folder of segments.
-    pub(crate) name: String,
-    pub(crate) bytes: u64,
-    /// Of the whole file; for a segment, of its footer, which stands for the whole.
-    pub(crate) checksum: u64,
+impl BackupInfo {
+    /// The latest moment at or before `at` that can be brought back from it, give or take the second between two marks
+    /// of its journal; `None` where it is newer.
+    pub fn reaches(&self, at: i64) -> Option<i64> {
+        let newest = self.reaches_micros.unwrap_or(self.created_micros);
+        (self.finished_micros <= at).then(|| newest.min(at))
+    }
 }
 
 /// What a backup consists of.
@@ -45,17 +48,11 @@ pub(crate) struct Contents {
 impl Contents {
     pub(crate) fn read(repository: &dyn Vault, name: &str) -> Result<Contents> {
         check_name(name)?;
-        let file = contents_name(name);
-        let bytes = repository.get(&file).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => {
-                let what = format!("there is no complete backup {name:?} in {repository}");
-                Error::new(ErrorKind::Input, what)
-            }
-            _ => Error::io(format_args!("read {repository}/{file}"), &e),
-        })?;
-        let damaged = |what: &str| Error::new(ErrorKind::Damaged, format!("{repository}/{file}: {what}"));
-        let text = std::str::from_utf8(&bytes).map_err(|_| damaged("it is not text"))?;
-        Contents::parse(name, text).map_err(|what| damaged(&what))
+        let absent = || {
+            let what = format!("there is no complete backup {name:?} in {repository}");
+            Error::new(ErrorKind::Input, what)
+        };
+        sealed::read(repository, &contents_name(name), absent, |text| Contents::parse(name, text))
     }
 
     pub(crate) fn write(&self, repository: &dyn Vault) -> Result<()> {
@@ -64,39 +61,39 @@ impl Contents {
 
     fn text(&self) -> String {
         let info = &self.info;
-        let mut text = format!(
-            "{FIRST_LINE}\ncreated_micros {}\nstore {}\nshards {}\n",
-            info.created_micros, info.store, info.shards
+        let mut text = FIRST_LINES[1].to_owned();
+        let _ = write!(
+            text,
+            "\ncreated_micros {}\nfinished_micros {}\nstore {}\nshards {}\n",
+            info.created_micros, info.finished_micros, info.store, info.shards
         );
-        for (kind, list) in [("file", &self.files), ("segment", &self.segments)] {
-            for listed in list {
-                let _ = writeln!(text, "{kind} {} {:016x} {}", listed.bytes, listed.checksum, listed.name);
-            }
-        }
-        let sum = checksum(text.as_bytes());
-        let _ = writeln!(text, "end {sum:016x}");
-        text
+        self.files.iter().for_each(|listed| listed.put(&mut text, "file"));
+        self.segments.iter().for_each(|listed| listed.put(&mut text, "segment"));
+        seal(text)
     }
 
     fn parse(name: &str, text: &str) -> std::result::Result<Contents, String> {
-        let body_len = text.trim_end().rfind('\n').map_or(0, |at| at + 1);
-        let (body, end) = text.split_at(body_len);
-        let sum = end.trim_end().strip_prefix("end ").and_then(|sum| u64::from_str_radix(sum, 16).ok());
-        if sum != Some(checksum(body.as_bytes())) {
-            return Err("its last line does not fit the lines before".to_owned());
-        }
-        let mut lines = body.lines();
+        let mut lines = unseal(text)?.lines();
         let first = lines.next().unwrap_or_default();
-        if first != FIRST_LINE {
-            return Err(format!("expected {FIRST_LINE:?}, found {first:?}"));
+        if !FIRST_LINES.contains(&first) {
+            return Err(format!("expected {:?}, found {first:?}", FIRST_LINES[1]));
         }
-        let info = BackupInfo { name: name.to_owned(), created_micros: 0, store: 0, shards: 0, bytes: 0 };
+        let info = BackupInfo {
+            name: name.to_owned(),
+            created_micros: 0,
+            finished_micros: i64::MIN,
+            reaches_micros: None,
+            store: 0,
+            shards: 0,
+            bytes: 0,
+        };
         let mut contents = Contents { info, files: Vec::new(), segments: Vec::new() };
         for line in lines {
             contents.line(line).ok_or_else(|| format!("line {line:?} is not understood"))?;
         }
-        let all = contents.files.iter().chain(&contents.segments);
-        contents.info.bytes = all.map(|listed| listed.bytes).sum();
+        let info = &mut contents.info;
+        info.finished_micros = info.finished_micros.max(info.created_micros);
+        info.bytes = contents.files.iter().chain(&contents.segments).map(|listed| listed.bytes).sum();
         Ok(contents)
     }
 
@@ -104,20 +101,11 @@ impl Contents {
         let (word, rest) = line.split_once(' ')?;
         match word {
             "created_micros" => self.info.created_micros = rest.parse().ok()?,
+            "finished_micros" => self.info.finished_micros = rest.parse().ok()?,
             "store" => self.info.store = rest.parse().ok()?,
             "shards" => self.info.shards = rest.parse().ok()?,
-            "file" | "segment" => {
-                let mut fields = rest.splitn(3, ' ');
-                let bytes = fields.next()?.parse().ok()?;
-                let checksum = u64::from_str_radix(fields.next()?, 16).ok()?;
-                let name = fields.next()?.to_owned();
-                // A path that leads out of the folder was not written by a backup.
-                if name.split('/').any(|part| part.is_empty() || part == "..") || name.contains('\\') {
-                    return None;
-                }
-                let list = if word == "file" { &mut self.files } else { &mut self.segments };
-                list.push(Listed { name, bytes, checksum });
-            }
+            "file" => self.files.push(Listed::parse(rest)?),
+            "segment" => self.segments.push(Listed::parse(rest)?),
             _ => return None,
         }
         Some(())
@@ -130,8 +118,15 @@ mod tests {
 
     #[test]
     fn contents_come_back_and_changed_ones_do_not() {
-        let info =
-            BackupInfo { name: "a".to_owned(), created_micros: -5, store: u64::MAX, shards: 3, bytes: 30 };
+        let info = BackupInfo {
+            name: "a".to_owned(),
+            created_micros: -5,
+            finished_micros: 7,
+            reaches_micros: None,
+            store: u64::MAX,
+            shards: 3,
+            bytes: 30,
+        };
         let listed = |name: &str| Listed { name: name.to_owned(), bytes: 15, checksum: 0xFF };
         let contents = Contents { info, files: vec![listed("shard-0000/a b")], segments: vec![listed("s")] };
         let text = contents.text();
@@ -146,8 +141,26 @@ mod tests {
             }
             assert!(at + 1 == text.len() || Contents::parse("a", &text[..at]).is_err(), "cut at {at}");
         }
-        let outside = "wattline backup 1\nfile 1 00 ../../etc/passwd\n";
-        let outside = format!("{outside}end {:016x}\n", checksum(outside.as_bytes()));
+        let outside = seal("wattline backup 1\nfile 1 00 ../../etc/passwd\n".to_owned());
         assert!(Contents::parse("a", &outside).is_err());
+    }
+
+    #[test]
+    fn a_backup_of_the_first_version_counts_as_finished_when_it_was_begun() {
+        let text = "wattline backup 1\ncreated_micros 5\nstore 9\nshards 2\nfile 3 00000000000000ff a\n";
+        let info = Contents::parse("a", &seal(text.to_owned())).unwrap().info;
+        assert_eq!((info.created_micros, info.finished_micros, info.bytes), (5, 5, 3));
+        assert!(Contents::parse("a", &seal(text.replace("backup 1", "backup 3"))).is_err());
+    }
+
+    #[test]
+    fn what_a_backup_can_bring_back_lies_between_its_end_and_that_of_its_journal() {
+        let mut info =
+            Contents::parse("a", &seal("wattline backup 2\ncreated_micros 5\nfinished_micros 8\n".into()))
+                .unwrap()
+                .info;
+        assert_eq!([7, 8, 99].map(|at| info.reaches(at)), [None, Some(5), Some(5)]);
+        info.reaches_micros = Some(20);
+        assert_eq!([7, 8, 19, 99].map(|at| info.reaches(at)), [None, Some(8), Some(19), Some(20)]);
     }
 }

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wattline_format::frame::checksum;
 use wattline_format::manifest::encode_start;
 
-use super::contents::{BackupInfo, Contents, Listed};
+use super::contents::{BackupInfo, Contents};
+use super::listing::Mark;
+use super::sealed::Listed;
 use super::{
     BackupProgress, BackupSummary, BackupWatch, Beside, SEGMENTS, Vault, check_name, contents_name,
     file_name, put,
@@ -21,14 +22,24 @@ use crate::recover::shard_name;
 use crate::shard::{Shard, View};
 use crate::version::Segment;
 
-/// Copies the moment at which each of `shards` is looked at into `repository`, under `name`.
+/// A backup that was taken.
+pub(crate) struct Taken {
+    pub(crate) summary: BackupSummary,
+    pub(crate) info: BackupInfo,
+    /// The moment at which it was finished.
+    pub(super) mark: Mark,
+}
+
+/// Copies the moment at which each of `shards` is looked at into `repository`, under `name`. Where there is to be a
+/// journal, each shard keeps what it logs from that moment on.
 pub(crate) fn take(
     shards: &[Arc<Shard>],
     repository: &dyn Vault,
     name: &str,
     beside: Beside<'_>,
     watch: BackupWatch<'_>,
-) -> Result<BackupSummary> {
+    journal: Option<u64>,
+) -> Result<Taken> {
     check_name(name)?;
     let Some(first) = shards.first() else {
         return Err(Error::new(ErrorKind::Bug, "a store without shards"));
@@ -40,12 +51,15 @@ pub(crate) fn take(
     let info = BackupInfo {
         name: name.to_owned(),
         created_micros: first.world.clock.now_micros(),
+        finished_micros: 0,
+        reaches_micros: None,
         store: first.store,
         shards: shards.len() as u32,
         bytes: 0,
     };
     let contents = Contents { info, files: Vec::new(), segments: Vec::new() };
-    let mut taking = Taking { repository, contents, summary: BackupSummary::default(), watch, total: 0 };
+    let mut taking =
+        Taking { repository, contents, summary: BackupSummary::default(), watch, total: 0, journal };
     taking.total = shards.iter().map(|s| s.view().version.bytes()).sum();
     taking.summary.name = name.to_owned();
     for shard in shards {
@@ -57,8 +71,11 @@ pub(crate) fn take(
         check_name(name)?;
         taking.put(name.to_owned(), &bytes)
     })?;
+    let mut mark = Mark::now(shards);
+    mark.micros = mark.micros.max(taking.contents.info.created_micros);
+    taking.contents.info.finished_micros = mark.micros;
     taking.contents.write(repository)?;
-    Ok(taking.summary)
+    Ok(Taken { summary: taking.summary, info: taking.contents.info, mark })
 }
 
 struct Taking<'a> {
@@ -67,6 +84,7 @@ struct Taking<'a> {
     summary: BackupSummary,
     watch: BackupWatch<'a>,
     total: u64,
+    journal: Option<u64>,
 }
 
 impl Taking<'_> {
@@ -78,8 +96,16 @@ impl Taking<'_> {
             let manifest = shard.manifest.lock();
             (manifest.state().clone(), shard.view())
         };
-        // The log's files end with a synced group; what is appended meanwhile belongs to a later moment.
-        let logs = shard.log.lock().contents();
+        // The log's files end with a synced group; what is appended meanwhile belongs to a later moment, and to the
+        // journal.
+        let logs = {
+            let mut keep = shard.keep.lock();
+            let log = shard.log.lock();
+            if let Some(journal) = self.journal {
+                keep.begin(journal, log.end());
+            }
+            log.contents()
+        };
         let folder = shard_name(shard.id);
         self.put(format!("{folder}/{}", first_file_name()), &encode_start(&state).into())?;
         let mut copy = |name: &str, bytes_max: Option<u64>| {
@@ -141,7 +167,7 @@ impl Taking<'_> {
 
     fn note(&mut self, name: String, bytes: &[u8]) {
         let bytes_len = bytes.len() as u64;
-        self.contents.files.push(Listed { name, bytes: bytes_len, checksum: checksum(bytes) });
+        self.contents.files.push(Listed::new(name, bytes));
         self.summary.files += 1;
         self.summary.bytes += bytes_len;
     }

@@ -18,6 +18,7 @@ use parking_lot::{Condvar, Mutex};
 use wattline_env::World;
 use wattline_model::{Batch, ModelId, Seqno, ShardId};
 
+use crate::backup::keep::Keep;
 use crate::error::{Error, ErrorKind, Result};
 use crate::latest::LatestTable;
 use crate::log::Log;
@@ -45,6 +46,8 @@ pub(crate) struct Shard {
     pub(crate) partition_micros: i64,
     pub(crate) queue: Queue,
     pub(crate) log: Mutex<Log>,
+    /// What of the log journals have not sent yet. Locked before the log where both are.
+    pub(crate) keep: Mutex<Keep>,
     pub(crate) manifest: Mutex<Manifest>,
     pub(crate) latest: LatestTable,
     pub(crate) counters: Counters,
@@ -102,6 +105,7 @@ impl Shard {
             queue: Queue::new(parts.settings.queue_bytes),
             settings: parts.settings,
             log: Mutex::new(parts.log),
+            keep: Mutex::default(),
             manifest: Mutex::new(parts.manifest),
             latest: LatestTable::default(),
             counters,

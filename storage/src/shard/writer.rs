@@ -16,6 +16,7 @@ use super::completion::Part;
 use super::queue::Message;
 use super::{Shard, View};
 use crate::error::{Error, ErrorKind, Result};
+use crate::flush::flush_oldest;
 use crate::memtable::{Memtable, MemtableWriter};
 use crate::tombstone::TOMBSTONES_MAX;
 
@@ -277,6 +278,28 @@ impl Writer {
             View { memtables, version: view.version.clone() }
         });
         self.shard.maintenance.notify();
+    }
+
+    /// Whether the memtable is full while `bytes` of a log file that fed it are still to come. The last group of a file
+    /// may make it larger than its size, as it did when it was written.
+    pub(crate) fn is_full_before(&self, bytes: u64) -> bool {
+        self.is_full() && bytes > self.shard.settings.group_bytes as u64
+    }
+
+    /// Flushes while frozen memtables take more than their share, before more of the log is replayed: nobody else
+    /// flushes yet. As many as a running shard may have are left alone, so that a usual start writes nothing.
+    pub(crate) fn make_room_to_replay(&self) -> Result<()> {
+        let settings = &self.shard.settings;
+        loop {
+            let view = self.shard.view();
+            let frozen = &view.memtables[..view.memtables.len() - 1];
+            let bytes: usize = frozen.iter().map(|memtable| memtable.bytes()).sum();
+            let share = settings.frozen_max.saturating_mul(settings.memtable_bytes);
+            if frozen.len() <= settings.frozen_max || bytes < share {
+                return Ok(());
+            }
+            flush_oldest(&self.shard)?;
+        }
     }
 
     /// Starts a new memtable unless nothing came into the one there is.
