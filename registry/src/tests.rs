@@ -371,3 +371,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_change_that_was_committed_is_counted_and_no_other() {
+    let registry = Fixture::with_product().registry;
+    let before = (registry.changes(), registry.version());
+    assert!(registry.create_product(product("pk1", "turbine")).is_err(), "the key is taken");
+    registry.models();
+    assert_eq!((registry.changes(), registry.version()), before);
+    // A job is not held in memory, so lookups are as before; a copy would not be.
+    let deletion = wattline_model::Deletion {
+        target: wattline_model::DeletionTarget::History,
+        model: ModelId(1),
+        points: None,
+        assets: None,
+        range: wattline_model::TimeRange::ALL,
+    };
+    let job = registry.submit_deletion(deletion, "api", 100).unwrap();
+    assert_eq!((registry.changes(), registry.version()), (before.0 + 1, before.1));
+    registry.move_deletion(job.id, DeletionStatus::Running, None, 101).unwrap();
+    registry.create_product(product("pk2", "turbine")).unwrap();
+    assert_eq!((registry.changes(), registry.version()), (before.0 + 3, before.1 + 1));
+}

@@ -13,6 +13,7 @@ mod backup;
 mod crash;
 mod faults;
 mod journal;
+mod journal_faults;
 mod model;
 mod policies;
 mod simulation;

@@ -1,5 +1,5 @@
 //! Days in the life of a node, by seed: clients that send again until they are answered, late data, deletions,
-//! retention, backups, a disk that fills up, fails to sync, turns bits over and loses power, restarts of every kind.
+//! retention, backups and their journals, a disk that fills up, fails to sync, turns bits over and loses power, restarts of every kind.
 //!
 //! After every step the store is compared with an oracle of what was acknowledged. Everything that happens follows
 //! from the seed: the same seed leaves the same trace on the disk. `WATTLINE_SEEDS=10000` runs as many; see
@@ -12,12 +12,12 @@ use wattline_env::sim::{FaultPlan, NameOrder, SimChance, SimClock, SimDisk};
 use wattline_env::{Clock, Disk, World};
 use wattline_model::{Deletion, DeletionTarget, ModelId, PointId, ShardCount, TimeRange, Timestamp};
 use wattline_storage::{
-    Driver, Error, ErrorKind, Folder, Horizon, PutBeside, Settings, Store, Until, check, restore,
+    Driver, Error, ErrorKind, Folder, Horizon, Journal, PutBeside, Settings, Store, Until, check, restore,
 };
 
 use crate::support::{
-    HOUR, MODELS, Oracle, POINTS, Row, Rows, START, dir, for_seeds, model_of, read, small, some_deletion,
-    write,
+    HOUR, History, Key, MODELS, Oracle, POINTS, Row, Rows, START, dir, for_seeds, model_of, read, small,
+    some_deletion, write,
 };
 
 /// What a run went through: a simulation that meets nothing proves nothing.
@@ -34,6 +34,7 @@ struct Met {
     turned_bits: u64,
     expired: u64,
     restored: u64,
+    marks_restored: u64,
 }
 
 struct Node {
@@ -47,6 +48,9 @@ struct Node {
     oracle: Oracle,
     /// Rows of each model before this time have passed their retention.
     horizons: Vec<Horizon>,
+    journal: Option<Journal>,
+    /// The last moment that was shipped: its backup, its time, and what was there.
+    shipped: Option<(String, i64, History)>,
     met: Met,
 }
 
@@ -66,6 +70,8 @@ impl Node {
             unanswered: Vec::new(),
             oracle: Oracle::default(),
             horizons: Vec::new(),
+            journal: None,
+            shipped: None,
             met: Met::default(),
         }
     }
@@ -87,7 +93,7 @@ impl Node {
     }
 
     fn step(&mut self) {
-        match self.below(40) {
+        match self.below(45) {
             0..=21 => self.send(),
             22..=24 => self.delete(),
             25 => self.outcome_of(|node| node.store.flush()),
@@ -115,6 +121,8 @@ impl Node {
             35 => self.turn_a_bit(),
             36 => self.expire(),
             37 => self.back_up(),
+            38..=41 => self.ship(),
+            42 => self.go_back(),
             _ => self.send(),
         }
     }
@@ -203,6 +211,8 @@ impl Node {
     }
 
     fn reopen(&mut self) {
+        // A journal ends with the process.
+        self.journal = None;
         self.store = open(&self.disk, &self.clock).unwrap_or_else(|error| panic!("does not open: {error}"));
         self.apply_expiry();
         let report = check(dir(), &world(&self.disk.kill(), &self.clock), &mut |_| true).unwrap();
@@ -271,18 +281,65 @@ impl Node {
             return;
         }
         let name = format!("at-{}", self.clock.now_micros());
-        let repository = |disk: &SimDisk| Folder::new(Arc::new(disk.clone()), "/backups");
         let mut beside = |_: PutBeside<'_>| Ok(());
-        if let Err(error) = self.store.backup(&repository(&self.disk), &name, &mut beside, &mut |_| true) {
-            return self.failed(&error);
+        let repository = repository(&self.disk);
+        match self.store.backup_with_journal(&repository, &name, &mut beside, &mut |_| true) {
+            Ok((_, journal)) => self.journal = Some(journal),
+            Err(error) => return self.failed(&error),
         }
         let image = self.disk.kill();
         let (other, world) = (Path::new("/other"), world(&image, &self.clock));
-        restore(&repository(&image), &name, Until::Backup, other, other, &world, &mut |_| true).unwrap();
+        restore(
+            &Folder::new(Arc::new(image), "/backups"),
+            &name,
+            Until::Backup,
+            other,
+            other,
+            &world,
+            &mut |_| true,
+        )
+        .unwrap();
         let store = Store::open(other, settings(), world).unwrap();
         store.expire(&self.horizons).unwrap();
         self.check(&read(&store).unwrap());
         self.met.restored += 1;
+    }
+
+    /// Marks this moment and ships it, where it is known what is there.
+    fn ship(&mut self) {
+        if self.disk.has_crashed() || self.oracle.doubts() {
+            return;
+        }
+        let (now, repository) = (self.clock.now_micros(), repository(&self.disk));
+        let Some(journal) = &self.journal else { return self.back_up() };
+        let shipped = journal.ship(&repository, &mut |_: PutBeside<'_>| Ok(()));
+        match shipped.and_then(|shipped| Ok((shipped, read(&self.store)?))) {
+            Ok((Some(shipped), history)) if shipped.until_micros == now => {
+                self.shipped = Some((journal.backup().to_owned(), now, history));
+            }
+            // What had waited was shipped now; of which moment it is, nobody noted.
+            Ok((Some(_), _)) => {}
+            Ok((None, _)) => self.journal = None,
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// The last moment that was shipped comes back in another place, whatever came after it.
+    fn go_back(&mut self) {
+        if self.disk.has_crashed() {
+            return self.power_up();
+        }
+        let Some((backup, at, history)) = &self.shipped else { return };
+        let image = self.disk.kill();
+        let (other, world) = (Path::new("/other"), world(&image, &self.clock));
+        let until = Until::Time(*at);
+        restore(&repository(&image), backup, until, other, other, &world, &mut |_| true).unwrap();
+        let store = Store::open(other, settings(), world).unwrap();
+        store.expire(&self.horizons).unwrap();
+        let mut expected = history.clone();
+        expected.retain(|key, _| !is_over(&self.horizons, key));
+        assert_eq!(read(&store).unwrap(), expected, "the moment {at}");
+        self.met.marks_restored += 1;
     }
 
     fn recover_from_faults(&mut self) {
@@ -305,17 +362,8 @@ impl Node {
         }
     }
 
-    fn check(&mut self, found: &crate::support::History) {
-        let horizons = &self.horizons;
-        self.oracle.forget(|&(asset, point, time)| {
-            let partition_end = (time.div_euclid(PARTITION) + 1) * PARTITION;
-            let means = |h: &&Horizon| {
-                h.model == model_of(asset)
-                    && h.points.as_ref().is_none_or(|points| points.contains(&PointId(point)))
-            };
-            let is_over = |h: &Horizon| partition_end <= h.keep_from.0.div_euclid(PARTITION) * PARTITION;
-            horizons.iter().filter(means).any(is_over)
-        });
+    fn check(&mut self, found: &History) {
+        self.oracle.forget(|key| is_over(&self.horizons, key));
         self.oracle.check(found).unwrap_or_else(|error| panic!("{error}"));
         if self.horizons.is_empty() {
             self.oracle.check_latest(&self.store, found);
@@ -335,6 +383,20 @@ impl Node {
         assert!(self.store.pending_deletions().is_empty(), "{:?}", self.store.pending_deletions());
         self.restart();
     }
+}
+
+fn repository(disk: &SimDisk) -> Folder {
+    Folder::new(Arc::new(disk.clone()), "/backups")
+}
+
+/// Whether a sample has passed its retention.
+fn is_over(horizons: &[Horizon], &(asset, point, time): &Key) -> bool {
+    let partition_end = (time.div_euclid(PARTITION) + 1) * PARTITION;
+    let means = |h: &&Horizon| {
+        h.model == model_of(asset) && h.points.as_ref().is_none_or(|points| points.contains(&PointId(point)))
+    };
+    let is_over = |h: &Horizon| partition_end <= h.keep_from.0.div_euclid(PARTITION) * PARTITION;
+    horizons.iter().filter(means).any(is_over)
 }
 
 fn shards() -> ShardCount {
@@ -377,6 +439,7 @@ fn promises_hold_over_days_of_a_node_that_everything_happens_to() {
         total.turned_bits += met.turned_bits;
         total.expired += met.expired;
         total.restored += met.restored;
+        total.marks_restored += met.marks_restored;
     });
     let met = total.into_inner().unwrap();
     eprintln!("{met:?}");
@@ -384,6 +447,7 @@ fn promises_hold_over_days_of_a_node_that_everything_happens_to() {
         let counts =
             [met.sent_again, met.deletions, met.power_failures, met.kills, met.full, met.turned_bits];
         assert!(counts.iter().all(|&count| count > 20) && met.restored > 20 && met.expired > 20, "{met:?}");
+        assert!(met.marks_restored > 20, "{met:?}");
     }
 }
 
