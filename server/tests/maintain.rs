@@ -364,7 +364,7 @@ fn every_second_between_backups_comes_back_from_a_journal() {
 
     let into = |name: &str| other.path().join(name).to_str().unwrap().to_owned();
     let (_, out, _) = run(&["restore", "--from", from, "--list"]);
-    assert!(out.contains("reaches to"), "{out}");
+    assert!(out.contains("reaches to") && out.matches("Z |").count() == 3, "name and two times: {out}");
     let restored = |name: &str, at: Option<jiff::Timestamp>| {
         let (dir, at) = (into(name), at.map(|at| at.to_string()));
         let mut args = vec!["restore", "--from", from, "--data-dir", &dir];

@@ -1,6 +1,7 @@
 //! Backups in object stores: what an operator does with `backup.dir` set to a URL, against the published emulators.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use wattline_tests::admin::model_json;
 use wattline_tests::objects::ObjectStore;
@@ -20,6 +21,74 @@ fn a_backup_goes_to_azure_and_comes_back() {
 #[test]
 fn a_backup_goes_to_s3_and_comes_back() {
     there_and_back(&ObjectStore::s3());
+}
+
+#[test]
+fn a_journal_goes_to_azure_and_outlives_its_server() {
+    journal(&ObjectStore::azurite());
+}
+
+#[test]
+fn a_journal_goes_to_s3_and_outlives_its_server() {
+    journal(&ObjectStore::s3());
+}
+
+fn journal(objects: &ObjectStore) {
+    let dir = data_dir();
+    let set = format!("backup.dir={}", objects.url);
+    let args = ["--set", &set, "--set", "backup.journal=500ms"];
+    let server = Server::start_in(dir.path(), &args, &objects.env);
+    let http = server.http();
+    let reach = || -> Option<jiff::Timestamp> {
+        let all = http.get("/api/v1/backups").ok();
+        all.as_array().unwrap().last()?["reachesTo"].as_str()?.parse().ok()
+    };
+    let reach_after = |what: &str, least: jiff::Timestamp| {
+        let begin = Instant::now();
+        loop {
+            if let Some(reach) = reach().filter(|&reach| reach >= least) {
+                return reach;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(90), "{what}: no shipment\n{}", server.log_text());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    reach_after("the start", jiff::Timestamp::MIN);
+    // After the backup, so that the journal alone knows of them.
+    http.create_model(&model_json("m", &[("v", "DOUBLE")]));
+    http.create_product("pk", "m");
+    http.create_device("pk", "d");
+    fill(&http, 0, 20_000);
+    let then = reach_after("the first part", jiff::Timestamp::now());
+    fill(&http, 20_000, 1_000);
+    reach_after("the second part", jiff::Timestamp::now());
+    let checksum = "SELECT count(*), sum(v), min(time), max(time) FROM m";
+    let expected = http.sql(checksum);
+    server.kill();
+
+    // Its machine is gone; another one knows the store alone.
+    let other = data_dir();
+    let restore = |into: &str, at: &[&str]| {
+        let into = other.path().join(into);
+        let args = ["restore", "--from", &objects.url, "--data-dir", into.to_str().unwrap()];
+        try_run_wattline(&[&args, at].concat(), &objects.env).unwrap_or_else(|output| panic!("{output}"));
+        Server::start(&into, &[])
+    };
+    let server = restore("then", &["--at", &then.to_string()]);
+    assert_eq!(server.http().sql_number("SELECT count(*) FROM m"), 20_000.0);
+    assert!(server.terminate().success());
+    let server = restore("end", &[]);
+    assert_eq!(server.http().sql(checksum), expected);
+    assert!(server.terminate().success());
+
+    // A backup that goes takes its journal along.
+    assert!(objects.names().iter().any(|name| name.contains("/journals/")), "{:?}", objects.names());
+    let server = Server::start_in(dir.path(), &["--set", &set], &objects.env);
+    let url = format!("http://{}", server.http);
+    let args = ["backup", "create", "--name", "last", "--keep", "1", "--server", &url];
+    try_run_wattline(&args, &objects.env).unwrap_or_else(|output| panic!("{output}"));
+    assert!(server.terminate().success());
+    assert!(!objects.names().iter().any(|name| name.contains("/journals/")), "{:?}", objects.names());
 }
 
 fn there_and_back(objects: &ObjectStore) {

@@ -19,9 +19,9 @@ use serde_json::Value;
 use crate::client::connection::{Client, block_on};
 use crate::error::{Error, ErrorKind, Result};
 
-/// What is shown of backups in a table, and its headings.
+/// Headings of a table of backups, and what is below them.
 const COLUMNS: &[(&str, &str)] =
-    &[("name", "name"), ("created", "created"), ("reachesTo", "reaches to"), ("bytes", "bytes")];
+    &[("name", "name"), ("created", "created"), ("reaches to", "reachesTo"), ("bytes", "bytes")];
 
 /// How often a running operation is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(200);

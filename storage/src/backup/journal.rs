@@ -118,7 +118,8 @@ impl Journal {
 
     /// Notes a moment that can be gone back to once it is shipped. May wait for a sync of the log.
     pub fn mark(&self) {
-        push(&mut self.marks.lock(), Mark::now(&self.shards));
+        let mut marks = self.marks.lock();
+        push(&mut marks, Mark::now(&self.shards));
     }
 
     /// Sends what was logged since the last shipment, and marks this moment. `beside` may add files that belong to it,
@@ -161,12 +162,12 @@ impl Journal {
         if shipping.ended {
             return Ok(Some(Shipped { until_micros: shipping.until.micros, ..Shipped::default() }));
         }
-        if self.is_broken() {
-            (shipping.waiting, shipping.ended) = (None, true);
-            return Ok(None);
-        }
-        if shipping.waiting.is_none() {
-            let Some(next) = self.next(shipping, beside)? else { return Ok(None) };
+        // A broken journal sends nothing more, not even what waits.
+        if shipping.waiting.is_none() || self.is_broken() {
+            let Some(next) = self.next(shipping, beside)? else {
+                (shipping.waiting, shipping.ended) = (None, true);
+                return Ok(None);
+            };
             let now = next.listing.marks.last().map_or(i64::MIN, |mark| mark.micros);
             let is_new = !next.files.is_empty() || shipping.number == 0;
             if !is_new && now.saturating_sub(shipping.listed_micros) < SILENCE_MICROS {
@@ -188,9 +189,9 @@ impl Journal {
     fn next(&self, shipping: &Shipping, beside: Beside<'_>) -> Result<Option<Shipment>> {
         let number = shipping.number + 1;
         let marks = {
-            let closing = Mark::now(&self.shards);
             let mut marks = self.marks.lock();
-            push(&mut marks, closing);
+            // Looked at under the lock, as all are: marks are in order.
+            push(&mut marks, Mark::now(&self.shards));
             marks.clone()
         };
         let closing = marks.last().expect("one was just added").logs.clone();
