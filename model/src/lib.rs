@@ -1,13 +1,14 @@
 //! The vocabulary every part of Wattline speaks.
 //!
 //! Owns: time and ranges of time, identifiers, data types and values, quality, thing models and their measure
-//! points, the columnar [`Batch`], sequence numbers and source positions, and the limits of all of these.
+//! points, the columnar [`Batch`], storage policies and what thinning means, sequence numbers and source positions, and
+//! the limits of all of these.
 //!
 //! Does not own: IO, async, serialisation for protocols, who exists (that is `registry`), or any decision about
 //! where data is kept (`storage`). Nothing in this crate can block or fail for reasons of the outside world.
 //!
 //! Reading order: [`time`] → [`id`] → [`thing`] → [`value`] → [`quality`] → [`batch`] →
-//! [`deletion`] → [`policy`] → [`seqno`] → [`limits`].
+//! [`deletion`] → [`policy`] → [`thin`] → [`seqno`] → [`limits`].
 
 pub mod batch;
 pub mod deletion;
@@ -16,6 +17,7 @@ pub mod limits;
 pub mod policy;
 pub mod quality;
 pub mod seqno;
+pub mod thin;
 pub mod thing;
 pub mod time;
 pub mod value;

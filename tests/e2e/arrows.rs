@@ -15,7 +15,12 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("wattline-format", "storage/format", &["wattline-model"]),
     ("wattline-storage", "storage", &["wattline-model", "wattline-env", "wattline-format"]),
     ("wattline-ingest", "ingest", &["wattline-model", "wattline-registry", "wattline-storage"]),
-    ("wattline-query", "query", &["wattline-model", "wattline-registry", "wattline-storage"]),
+    ("wattline-series", "query/series", &["wattline-model"]),
+    (
+        "wattline-query",
+        "query",
+        &["wattline-model", "wattline-registry", "wattline-storage", "wattline-series"],
+    ),
     (
         "wattline",
         "server",
@@ -58,6 +63,10 @@ const KEPT_OUT: &[(&str, &[&str])] = &[
     ("model/src", &["std::fs", "std::net", "std::thread", "SystemTime", "Instant::now"]),
     ("storage/format/src", &["std::fs", "std::net", "std::thread", "SystemTime", "Instant::now"]),
     ("storage/src", &["std::fs", "std::net", "SystemTime"]),
+    (
+        "query/series/src",
+        &["std::fs", "std::net", "std::thread", "SystemTime", "Instant::now", "Timestamp::now"],
+    ),
     ("query/src", &["std::fs", "std::net"]),
 ];
 

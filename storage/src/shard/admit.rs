@@ -8,7 +8,6 @@
 //! same again whatever the policies have become. A model whose samples are all kept as sent passes untouched.
 
 mod first;
-mod thin;
 
 use std::sync::Arc;
 
@@ -21,7 +20,7 @@ use wattline_model::{
 use super::Shard;
 use crate::run::rows_of;
 use first::FirstWrites;
-use thin::{Measured, Number, Series};
+use wattline_model::thin::{Measured, Number, Series};
 
 /// One minute, in microseconds.
 const MINUTE: i64 = 60_000_000;

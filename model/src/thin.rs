@@ -1,6 +1,7 @@
 //! Thinning: which samples of a series are worth keeping.
 //!
-//! Owns: dead band and swinging door, sample by sample. Does not own: where what is kept goes.
+//! Owns: dead band and swinging door, sample by sample. Does not own: where what is kept goes. Storage policies and the
+//! down-sampling of plots are the same rule.
 //!
 //! Dead band: a sample is kept when it differs from the one kept before by more than the deviation.
 //!
@@ -11,26 +12,33 @@
 //!
 //! Whatever is no ordinary next number of its series is kept: late samples, other qualities, NaN.
 
-use wattline_model::{Quality, Thinning, Tolerance, ValueRef};
+use crate::policy::{Thinning, Tolerance};
+use crate::quality::Quality;
+use crate::value::ValueRef;
 
 /// A value that can lie near another one.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Number {
+pub enum Number {
+    /// A float.
     Float(f64),
+    /// An integer.
     Int(i64),
 }
 
 /// A sample of a series.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Measured {
-    pub(super) time: i64,
-    pub(super) value: Number,
-    pub(super) quality: Option<Quality>,
+pub struct Measured {
+    /// When, in microseconds.
+    pub time: i64,
+    /// What.
+    pub value: Number,
+    /// The quality beside it.
+    pub quality: Option<Quality>,
 }
 
 /// What is remembered of a series.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Series {
+pub struct Series {
     /// The newest sample that was kept.
     pivot: Option<Measured>,
     /// The newest sample that passed the dead band, where the swinging door has not decided about it.
@@ -40,7 +48,8 @@ pub(super) struct Series {
 }
 
 impl Number {
-    pub(super) fn of(value: ValueRef<'_>) -> Option<Number> {
+    /// The number in `value`, where it is one.
+    pub fn of(value: ValueRef<'_>) -> Option<Number> {
         match value {
             ValueRef::Float(v) => Some(Number::Float(v)),
             ValueRef::Int(v) => Some(Number::Int(v)),
@@ -48,7 +57,8 @@ impl Number {
         }
     }
 
-    pub(super) fn as_value(self) -> ValueRef<'static> {
+    /// It as a value.
+    pub fn as_value(self) -> ValueRef<'static> {
         match self {
             Number::Float(v) => ValueRef::Float(v),
             Number::Int(v) => ValueRef::Int(v),
@@ -68,12 +78,12 @@ const OPEN: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
 
 impl Series {
     /// A series whose newest sample so far was `newest`, kept or waiting.
-    pub(super) fn new(newest: Option<Measured>) -> Series {
+    pub fn new(newest: Option<Measured>) -> Series {
         Series { pivot: None, waiting: newest, corridor: OPEN }
     }
 
     /// Takes the next sample, and hands over what is kept because of it.
-    pub(super) fn take(&mut self, thinning: &Thinning, sample: Measured, mut keep: impl FnMut(Measured)) {
+    pub fn take(&mut self, thinning: &Thinning, sample: Measured, mut keep: impl FnMut(Measured)) {
         let Some(newest) = self.waiting.or(self.pivot) else { return self.turn(sample, &mut keep) };
         if sample.time < newest.time {
             return keep(sample);
@@ -119,6 +129,11 @@ impl Series {
             }
             _ => self.turn(sample, keep),
         }
+    }
+
+    /// The newest sample where it waits: it is not kept yet. At the end of a series it is its last corner.
+    pub fn waiting(&self) -> Option<Measured> {
+        self.waiting
     }
 
     /// Keeps `sample` and goes on from it.
