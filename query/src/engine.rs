@@ -38,6 +38,7 @@ use wattline_storage::{Snapshot, Store};
 use crate::aggregate::AggregateSeries;
 use crate::catalog::{CATALOG, Catalog, Catalogs, PUBLIC};
 use crate::error::{Error, ErrorKind};
+use crate::functions;
 use crate::plans::{self, Found, Plans, Shaped};
 use crate::statement;
 use crate::tables::StatementSnapshot;
@@ -388,9 +389,8 @@ fn session(settings: &QuerySettings, catalog: Arc<Catalog>) -> Result<SessionSta
         .with_runtime_env(runtime.build_arc().map_err(Error::from)?)
         .with_default_features()
         .with_physical_optimizer_rules(optimizer_rules())
-        .with_catalog_list(Arc::new(Catalogs(catalog)))
-        .build();
-    Ok(state)
+        .with_catalog_list(Arc::new(Catalogs(catalog)));
+    Ok(functions::register(state).build())
 }
 
 fn optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {

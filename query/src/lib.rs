@@ -6,7 +6,7 @@
 //!
 //! The way of a statement: [`Engine::sql`] → `statement` (one statement that only reads) → `catalog` (its tables) →
 //! `tables` (a provider each) → `prune` (filters → assets and time) → `scan` (partitions, blocking iterators →
-//! streams) → `arrays` (columns → Arrow). `columns` says what a model's columns are called.
+//! streams) → `arrays` (columns → Arrow). `functions` are those for time series. `columns` says what a model's columns are called.
 
 mod aggregate;
 mod arrays;
@@ -15,7 +15,11 @@ mod columns;
 mod conditions;
 mod engine;
 mod error;
+<<<<<<< HEAD
 mod plans;
+=======
+mod functions;
+>>>>>>> 6a41803 (Functions for time series in SQL, with scripts and examples)
 mod prune;
 mod scan;
 mod statement;

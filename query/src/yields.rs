@@ -14,8 +14,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 
 /// Operators whose output has no bound in terms of an input batch.
-const MULTIPLYING: [&str; 7] = [
+const MULTIPLYING: [&str; 8] = [
     "CrossJoinExec",
+    "GapFillExec",
     "HashJoinExec",
     "NestedLoopJoinExec",
     "PiecewiseMergeJoinExec",

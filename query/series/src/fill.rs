@@ -38,9 +38,14 @@ pub fn interpolate(times: &[i64], values: &[Option<f64>]) -> Vec<Option<f64>> {
         {
             let width = times[right] as f64 - times[left] as f64;
             for between in left + 1..right {
-                let share = (times[between] as f64 - times[left] as f64) / width;
-                // Both ends weighted: exact at both of them, and never past the larger one.
-                filled[between] = Some(from * (1.0 - share) + to * share);
+                let (before, after) =
+                    (times[between] as f64 - times[left] as f64, times[right] as f64 - times[between] as f64);
+                let weighted = from * after + to * before;
+                // Divided once, at the end: exact where both sides are. Unless the products are too large.
+                filled[between] = Some(match weighted.is_finite() {
+                    true => weighted / width,
+                    false => from * (after / width) + to * (before / width),
+                });
             }
         }
         left = Some(right);
@@ -65,6 +70,10 @@ mod tests {
         let values = [None, Some(1.0), None, Some(6.0), Some(f64::NAN), None];
         // From 1 at 10 to 6 at 60: 2 at 20.
         assert_eq!(interpolate(&times, &values), [None, Some(1.0), Some(2.0), Some(6.0), None, None]);
+        // 47 in 47 hours: 24 after 24.
+        assert_eq!(interpolate(&[0, 24, 47], &[Some(0.0), None, Some(47.0)])[1], Some(24.0));
+        let huge = interpolate(&[0, 1_000, 2_000], &[Some(f64::MAX), None, Some(f64::MAX)])[1];
+        assert!(huge.is_some_and(f64::is_finite));
         assert_eq!(interpolate(&[], &[]), []);
         assert_eq!(interpolate(&[5], &[None]), [None]);
     }

@@ -3,7 +3,9 @@
 //! Owns: [`Zone`], its names, and [`Span`]s of one offset. Does not own: the rules of zones (`jiff` has them).
 
 use jiff::Timestamp as Instant;
+use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
+use wattline_model::Timestamp;
 
 use crate::error::Error;
 
@@ -45,6 +47,21 @@ impl Zone {
         let zone =
             TimeZone::get(name).map_err(|_| Error::input(format!("there is no time zone {name:?}")))?;
         Ok(Zone(zone))
+    }
+
+    /// The instant that a text names: with an offset of its own, or as the zone's clock shows it. Where the clock shows
+    /// it twice it is the first time; where the clock skips it, as much later as was skipped.
+    ///
+    /// # Errors
+    /// Input where it is none.
+    pub fn time(&self, text: &str) -> Result<Timestamp, Error> {
+        if let Ok(instant) = text.parse::<Instant>() {
+            return Ok(Timestamp(instant.as_microsecond()));
+        }
+        let shown = text.parse::<DateTime>().and_then(|shown| self.0.to_timestamp(shown));
+        let instant = shown
+            .map_err(|_| Error::input(format!("{text:?} is no time: write it as 2026-01-31 06:00:00")))?;
+        Ok(Timestamp(instant.as_microsecond()))
     }
 
     /// Whether the clock never changes its offset.
@@ -144,6 +161,21 @@ mod tests {
         }
         assert!(Zone::by_name("+01:00").unwrap().is_fixed());
         assert!(!Zone::by_name("Europe/Berlin").unwrap().is_fixed());
+    }
+
+    #[test]
+    fn times_are_those_of_the_clock_or_of_their_own_offset() {
+        let berlin = Zone::by_name("Europe/Berlin").unwrap();
+        for (text, time) in [
+            ("2026-07-01", "2026-06-30T22:00:00Z"),
+            ("2026-07-01 06:00:00", "2026-07-01T04:00:00Z"),
+            ("2026-07-01T06:00:00+08:00", "2026-06-30T22:00:00Z"),
+            ("2026-10-25 02:30:00", "2026-10-25T00:30:00Z"),
+            ("2026-03-29 02:30:00", "2026-03-29T01:30:00Z"),
+        ] {
+            assert_eq!(berlin.time(text).unwrap().0, at(time), "{text}");
+        }
+        assert!(berlin.time("2026-13-01").is_err());
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! SQL over a real store in a folder of its own.
 //!
 //! `scripts` runs `tests/slt/*.slt` (answers worked out by hand from `fixture`), `pushdown` compares random filters
-//! with and without pushdown, `errors` and `limits` hold what a statement may not do and how it is told.
+//! with and without pushdown, `documentation` runs the examples of `docs/functions.md`, `errors` and `limits` hold what a statement may not do and how it is told.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test may stop it")]
 
+<<<<<<< HEAD
 mod aggregates;
+=======
+mod documentation;
+>>>>>>> 6a41803 (Functions for time series in SQL, with scripts and examples)
 mod errors;
 mod fixture;
 mod limits;
