@@ -247,7 +247,10 @@ fn missing_table(message: &str) -> Option<String> {
 /// First line, no full stop, no capital where the word is an ordinary one, no request to report to others.
 fn tidy(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default().trim();
+    // What one of our functions says about its arguments is said inside of what DataFusion says about it.
+    let line = line.split_once("coercion failed with: ").map_or(line, |(_, own)| own);
     let line = line.strip_prefix("Error during planning: ").unwrap_or(line);
+    let line = line.split_once(". No function matches").map_or(line, |(own, _)| own);
     let line = line.strip_suffix('.').unwrap_or(line);
     let mut chars = line.chars();
     match (chars.next(), chars.next()) {

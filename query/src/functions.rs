@@ -28,8 +28,8 @@ use planner::SeriesPlanner;
 
 /// Adds all functions to those that a session knows.
 pub(crate) fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
-    let scalars =
-        std::iter::once(ScalarUDF::new_from_impl(bucket::TimeBucket::new())).chain(gapfill::functions());
+    let scalars = [ScalarUDF::new_from_impl(bucket::TimeBucket::new()), asof::function()];
+    let scalars = scalars.into_iter().chain(gapfill::functions());
     builder.scalar_functions().get_or_insert_default().extend(scalars.map(Arc::new));
     let aggregates = numbers::all().chain(states::all()).chain(edges::all());
     builder.aggregate_functions().get_or_insert_default().extend(aggregates.map(Arc::<AggregateUDF>::new));

@@ -61,7 +61,7 @@ QUESTIONS = [
         "Days and months of Berlin.",
         """SELECT date_part('epoch', time_bucket('1 day', t, 'Europe/Berlin'))::BIGINT AS day, date_part('epoch', time_bucket('1 month', t, 'Europe/Berlin'))::BIGINT AS month, count(*), sum(g)
            FROM s GROUP BY day, month ORDER BY day""",
-        """SELECT epoch(date_trunc('day', t::TIMESTAMPTZ))::BIGINT AS d, epoch(date_trunc('month', t::TIMESTAMPTZ))::BIGINT AS m, count(*), sum(g)
+        """SELECT epoch(date_trunc('day', t AT TIME ZONE 'UTC'))::BIGINT AS d, epoch(date_trunc('month', t AT TIME ZONE 'UTC'))::BIGINT AS m, count(*), sum(g)
            FROM s GROUP BY d, m ORDER BY d""",
     ),
     (

@@ -70,7 +70,7 @@ impl GapFillExec {
     /// Fills the rows of `input`.
     pub(super) fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<Spec>) -> GapFillExec {
         let mut equivalences = EquivalenceProperties::new(Arc::clone(&spec.schema));
-        equivalences.add_orderings(LexOrdering::new(order(&spec)));
+        equivalences.add_orderings(LexOrdering::new(order(&spec, &spec.schema)));
         let properties = PlanProperties::new(
             equivalences,
             input.output_partitioning().clone(),
@@ -81,13 +81,13 @@ impl GapFillExec {
     }
 }
 
-fn column(spec: &Spec, place: usize) -> Arc<dyn PhysicalExpr> {
-    Arc::new(Column::new(spec.schema.field(place).name(), place))
+fn column(schema: &SchemaRef, place: usize) -> Arc<dyn PhysicalExpr> {
+    Arc::new(Column::new(schema.field(place).name(), place))
 }
 
-/// By series, then by time; it is that of the rows that go in and of those that come out.
-fn order(spec: &Spec) -> Vec<PhysicalSortExpr> {
-    let sorted = |place: &usize| PhysicalSortExpr::new_default(column(spec, *place)).asc().nulls_last();
+/// By series, then by time: so rows go in and come out.
+fn order(spec: &Spec, schema: &SchemaRef) -> Vec<PhysicalSortExpr> {
+    let sorted = |place: &usize| PhysicalSortExpr::new_default(column(schema, *place)).asc().nulls_last();
     spec.keys.iter().chain([&spec.time]).map(sorted).collect()
 }
 
@@ -112,8 +112,9 @@ impl ExecutionPlan for GapFillExec {
     }
 
     fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        let schema = self.input.schema();
         let keys: Vec<Arc<dyn PhysicalExpr>> =
-            self.spec.keys.iter().map(|key| column(&self.spec, *key)).collect();
+            self.spec.keys.iter().map(|key| column(&schema, *key)).collect();
         InputDistributionRequirements::new(vec![match keys.is_empty() {
             true => Distribution::SinglePartition,
             false => Distribution::KeyPartitioned(keys),
@@ -121,7 +122,7 @@ impl ExecutionPlan for GapFillExec {
     }
 
     fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
-        vec![LexOrdering::new(order(&self.spec)).map(OrderingRequirements::from)]
+        vec![LexOrdering::new(order(&self.spec, &self.input.schema())).map(OrderingRequirements::from)]
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
