@@ -97,10 +97,12 @@ fn read_condition(condition: &Expr, column: &Column, range: &mut Range) {
     }
 }
 
+/// A placeholder is a constant, too: a plan whose bounds have no values yet cannot be made physical, so no plan is kept
+/// with the bounds of one statement for another.
 fn is_constant(expr: &Expr) -> bool {
     use datafusion::common::tree_node::TreeNode;
     let changes = |e: &Expr| {
-        Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::OuterReferenceColumn(..) | Expr::Placeholder(_)))
+        Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::OuterReferenceColumn(..)))
     };
     expr.column_refs().is_empty() && !expr.is_volatile() && !expr.exists(changes).unwrap_or(true)
 }
