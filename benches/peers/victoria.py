@@ -32,10 +32,13 @@ def find(folder: Path) -> Path:
     if not shutil.which("apt-get"):
         raise FileNotFoundError(f"{PACKAGE} is not installed, and there is no apt-get to fetch it")
     package = folder / "package"
-    package.mkdir()
+    unpacked = package / "unpacked/usr/bin" / PACKAGE
+    if unpacked.exists():
+        return unpacked
+    package.mkdir(exist_ok=True)
     run(["apt-get", "download", PACKAGE], package)
     run(["dpkg", "-x", *(str(path) for path in package.glob("*.deb")), "unpacked"], package)
-    return package / "unpacked/usr/bin" / PACKAGE
+    return unpacked
 
 
 def run(command: list[str], folder: Path) -> None:
@@ -79,21 +82,27 @@ def measure_victoria(fleet: Fleet, folder: Path) -> Iterator[Measured]:
 @contextmanager
 def server(program: Path, data: Path) -> Iterator[str]:
     """Runs it and gives its address; SIGTERM lets it write what it has in memory."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"127.0.0.1:{port}"
-    # The rows are of years ago, which a month's retention would drop.
-    arguments = [f"-httpListenAddr={address}", f"-storageDataPath={data}", "-retentionPeriod=100y"]
+    port = free_port()
     environment = os.environ | {"GOMAXPROCS": "1"}
     with open(data.with_suffix(".log"), "wb") as log:
-        process = subprocess.Popen([program, *arguments], stdout=log, stderr=log, env=environment)
+        process = subprocess.Popen([program, *arguments(port, data)], stdout=log, stderr=log, env=environment)
         try:
-            wait_until_ready(f"http://{address}", process)
-            yield f"http://{address}"
+            wait_until_ready(f"http://127.0.0.1:{port}", process)
+            yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
             process.wait(60)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def arguments(port: int, data: Path) -> list[str]:
+    # The rows may be of years ago, which a month's retention would drop.
+    return [f"-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={data}", "-retentionPeriod=100y"]
 
 
 def wait_until_ready(address: str, process: subprocess.Popen) -> None:
