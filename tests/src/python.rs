@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use crate::server::{command, repo};
 
@@ -23,27 +24,42 @@ pub fn python_for(purpose: &str) -> PathBuf {
     repo().join(".venv/bin/python")
 }
 
+/// How long a client may take; one that hangs must not hang the tests.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
 /// Runs `tests/clients/<script>` with `args`; its standard output. A failure of the script is a failure of the test.
 pub fn run(script: &str, args: &[&str]) -> String {
     try_run(script, args).unwrap_or_else(|output| panic!("{output}"))
 }
 
+/// Like [`run`], for a script that may take longer than others.
+pub fn run_within(script: &str, args: &[&str], limit: Duration) -> String {
+    run_script(script, args, limit).unwrap_or_else(|output| panic!("{output}"))
+}
+
 /// Like [`run`], but a failure is an error that holds what the script wrote.
 pub fn try_run(script: &str, args: &[&str]) -> Result<String, String> {
+    run_script(script, args, TIMEOUT)
+}
+
+fn run_script(script: &str, args: &[&str], limit: Duration) -> Result<String, String> {
     let path = repo().join("tests/clients").join(script);
     let args = std::iter::once(path.to_str().expect("a UTF-8 path")).chain(args.iter().copied());
-    try_run_program(&python(), args)
+    try_run_program(&python(), args, limit)
 }
 
 /// Runs a program to its end; its standard output.
 pub fn run_program<'a>(program: &Path, args: impl Iterator<Item = &'a str>) -> String {
-    try_run_program(program, args).unwrap_or_else(|output| panic!("{output}"))
+    try_run_program(program, args, TIMEOUT).unwrap_or_else(|output| panic!("{output}"))
 }
 
-fn try_run_program<'a>(program: &Path, args: impl Iterator<Item = &'a str>) -> Result<String, String> {
-    // A client that hangs must not hang the tests.
+fn try_run_program<'a>(
+    program: &Path,
+    args: impl Iterator<Item = &'a str>,
+    limit: Duration,
+) -> Result<String, String> {
     let mut command = command(Path::new("timeout"));
-    command.args(["--kill-after=5", "120"]).arg(program).args(args).stdin(Stdio::null());
+    command.args(["--kill-after=5", &limit.as_secs().to_string()]).arg(program).args(args).stdin(Stdio::null());
     let output = command.output().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
