@@ -51,7 +51,7 @@ class Rows:
         chance, rows = self.chance, []
         for asset in chance.sample(ASSETS, 6):
             minute = step * DAYS * 1440 // STEPS + chance.randrange(200)
-            for _ in range(chance.choice([3, 40, 400, 1600])):
+            for _ in range(chance.choice([3, 40, 400, 1000])):
                 # Regular for a while, then a hole; sometimes finer than a minute.
                 minute += 1 if chance.random() < 0.95 else chance.randrange(1, 700)
                 at = START_US + minute * MINUTE_US + (chance.randrange(60_000) * 1000 if chance.random() < 0.05 else 0)

@@ -16,7 +16,7 @@ const STATES: u32 = 13;
 #[test]
 fn random_statements_answer_as_duckdb_does_before_and_after_flush_and_merge() {
     let seed = setting("WATTLINE_DIFFERENTIAL_SEED", 1);
-    let statements = setting("WATTLINE_DIFFERENTIAL_STATEMENTS", 15);
+    let statements = setting("WATTLINE_DIFFERENTIAL_STATEMENTS", 10);
     println!("WATTLINE_DIFFERENTIAL_SEED={seed} WATTLINE_DIFFERENTIAL_STATEMENTS={statements}");
     let dir = data_dir();
     let server = start(dir.path());

@@ -59,7 +59,11 @@ fn try_run_program<'a>(
     limit: Duration,
 ) -> Result<String, String> {
     let mut command = command(Path::new("timeout"));
-    command.args(["--kill-after=5", &limit.as_secs().to_string()]).arg(program).args(args).stdin(Stdio::null());
+    command
+        .args(["--kill-after=5", &limit.as_secs().to_string()])
+        .arg(program)
+        .args(args)
+        .stdin(Stdio::null());
     let output = command.output().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
