@@ -66,8 +66,9 @@ class DuckSql(Dialect):
         return "TIMESTAMP " + super().instant(microseconds)
 
     def newest(self, table: str, key: str, columns: list[str], condition: str = "true") -> str:
-        values = ", ".join("max(time) AS time" if c == "time" else f"arg_max({c}, time) AS {c}" for c in columns)
-        return f"SELECT {key}, {values} FROM {table} WHERE {condition} GROUP BY {key}"
+        # Half the time of arg_max of each column, a tenth of DISTINCT ON.
+        newest = f"SELECT {key}, max(time) FROM {table} WHERE {condition} GROUP BY {key}"
+        return f"SELECT {key}, {', '.join(columns)} FROM {table} WHERE ({key}, time) IN ({newest})"
 
     def seconds(self, start: str, stop: str) -> str:
         return f"epoch({stop}) - epoch({start})"
@@ -118,9 +119,9 @@ class ClickHouseSql(Dialect):
         return f"{names.get(unit, 'toStartOfDay')}({column})"
 
     def newest(self, table: str, key: str, columns: list[str], condition: str = "true") -> str:
-        # Distinct names: ClickHouse would take an alias for the column inside argMax.
-        values = ", ".join("max(f.time) AS newest" if c == "time" else f"argMax(f.{c}, f.time) AS {c}" for c in columns)
-        return f"SELECT {key}, {values} FROM {table} AS f WHERE {condition} GROUP BY {key}"
+        # Read in the order of the table, backwards: faster than argMax of each column.
+        newest = f"ORDER BY {key} DESC, time DESC LIMIT 1 BY {key}"
+        return f"SELECT {key}, {', '.join(columns)} FROM {table} WHERE {condition} {newest}"
 
     def seconds(self, start: str, stop: str) -> str:
         return f"{stop} - {start}"
@@ -132,14 +133,15 @@ class ClickHouseSql(Dialect):
 class ClickHouseInside:
     """The session, in its own process: MergeTree by key and time, DateTime as TSBS takes it, one part after the load."""
 
-    VALUE = "CODEC(ZSTD(1))"
+    # Of ZSTD, LZ4, Gorilla and ALP before LZ4 the one with the fastest answers, and the smallest.
+    VALUE = "CODEC(ALP, LZ4)"
 
     def __init__(self, folder: Path) -> None:
         from chdb.session import Session
 
         self.session = Session(str(folder))
         # NULL where a join or a window finds nothing, as in the other engines.
-        for setting in ("join_use_nulls = 1", "session_timezone = 'UTC'"):
+        for setting in ("join_use_nulls = 1", "session_timezone = 'UTC'", "enable_alp_codec = 1"):
             self.session.query(f"SET {setting}")
 
     def load(self, workload: str, metrics: dict[str, list[str]], files: dict[str, str]) -> None:
@@ -177,7 +179,8 @@ class ClickHouse(Inside):
     def how(self) -> str:
         from importlib.metadata import version
 
-        return f"chDB {version('chdb')}, in process, to Arrow; MergeTree by day, ordered by key and time, DoubleDelta and ZSTD"
+        schema = "MergeTree by day, ordered by key and time, DoubleDelta and ALP"
+        return f"chDB {version('chdb')}, in process, to Arrow; {schema}"
 
 
 def serialised(table: pa.Table) -> bytes:
