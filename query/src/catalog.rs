@@ -1,6 +1,7 @@
 //! Which tables there are.
 //!
-//! Owns: the catalog `wattline` with the schemas `public`, `latest`, `normalized` and `system`, and the names of tables. Does not
+//! Owns: the catalog `wattline` with the schemas `public`, `latest`, `normalized`, `system` and `pg_catalog`, and the names of
+//! tables. Does not
 //! own: rows (`tables`), the models (`registry`).
 //!
 //! A lookup does no IO: the view of all tables is built from the registry's memory at the first lookup after a change
@@ -12,7 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
@@ -22,6 +23,8 @@ use wattline_model::Model;
 use wattline_registry::Registry;
 use wattline_storage::Store;
 
+use crate::pg;
+use crate::pg::relations::{PG_CATALOG, Relation, Relations};
 use crate::tables::RowsTable;
 use crate::tables::assets::Assets;
 use crate::tables::latest::LatestTable;
@@ -49,6 +52,10 @@ struct View {
     public: Arc<Tables>,
     latest: Arc<Tables>,
     normalized: Arc<Tables>,
+    /// Number and path of the model behind a table of the three above.
+    models: BTreeMap<String, (u32, String)>,
+    /// As PostgreSQL numbers all that; made when first asked for.
+    pg: OnceLock<(Relations, Arc<Tables>)>,
 }
 
 /// The catalog, and the list of catalogs with it as the only one.
@@ -84,6 +91,7 @@ impl Catalog {
         public.insert("assets".to_owned(), Arc::new(RowsTable(Assets::new(self.registry.clone()))));
         public.insert("models".to_owned(), Arc::new(RowsTable(Models::new(self.registry.clone()))));
         let (mut latest, mut normalized) = (Tables::new(), Tables::new());
+        let mut numbers = BTreeMap::new();
         let policies = self.registry.policies(false);
         let is_normalized =
             |model| policies.of(model).is_some_and(|policy| policy.points.iter().any(|p| p.normalized));
@@ -94,13 +102,66 @@ impl Catalog {
             let (registry, store) = (self.registry.clone(), self.store.clone());
             let table = LatestTable::new(Arc::clone(&model), registry.clone(), store.clone());
             latest.insert(name.clone(), Arc::new(table));
+            numbers.insert(name.clone(), (model.id.0, model.path.clone()));
             if is_normalized(model.id) {
                 let table = ModelTable::normalized(Arc::clone(&model), registry.clone(), store.clone());
                 normalized.insert(name.clone(), Arc::new(table));
             }
             public.insert(name, Arc::new(ModelTable::new(model, registry, store)));
         }
-        View { version, public: Arc::new(public), latest: Arc::new(latest), normalized: Arc::new(normalized) }
+        View {
+            version,
+            public: Arc::new(public),
+            latest: Arc::new(latest),
+            normalized: Arc::new(normalized),
+            models: numbers,
+            pg: OnceLock::new(),
+        }
+    }
+
+    /// All tables, as PostgreSQL's clients are told of them.
+    pub(crate) fn relations(&self) -> Relations {
+        self.pg(&self.view()).0.clone()
+    }
+
+    fn pg<'a>(&self, view: &'a View) -> &'a (Relations, Arc<Tables>) {
+        view.pg.get_or_init(|| {
+            let schemas = [
+                (PUBLIC, &view.public),
+                (LATEST, &view.latest),
+                (NORMALIZED, &view.normalized),
+                (SYSTEM, &self.system),
+            ];
+            let mut relations = Vec::new();
+            for (schema, tables) in schemas {
+                for (name, table) in tables.iter() {
+                    let model = if schema == SYSTEM { None } else { view.models.get(name) };
+                    relations.push(Relation {
+                        oid: model.map_or_else(
+                            || pg::relations::of_name(schema, name),
+                            |(id, _)| pg::relations::of_model(*id, schema),
+                        ),
+                        schema,
+                        name: name.clone(),
+                        columns: table.schema(),
+                        comment: model.map(|(_, path)| format!("thing model {path}")),
+                    });
+                }
+            }
+            relations.extend(pg::tables::all().map(|(name, columns)| Relation {
+                oid: pg::relations::of_name(PG_CATALOG, name),
+                schema: PG_CATALOG,
+                name: name.to_owned(),
+                columns,
+                comment: None,
+            }));
+            let relations = Relations(Arc::new(relations));
+            let mut tables = Tables::new();
+            for (name, source) in pg::tables::sources(&relations) {
+                tables.insert(name.to_owned(), Arc::new(RowsTable(source)));
+            }
+            (relations, Arc::new(tables))
+        })
     }
 
     fn table_name(&self, model: &Model, taken: &Tables) -> String {
@@ -153,6 +214,8 @@ impl CatalogProvider for Catalog {
             LATEST => Arc::clone(&self.view().latest),
             NORMALIZED => Arc::clone(&self.view().normalized),
             SYSTEM => Arc::clone(&self.system),
+            // Not among the names: our own listings are of data, and those of PostgreSQL list it themselves.
+            PG_CATALOG => Arc::clone(&self.pg(&self.view()).1),
             _ => return None,
         };
         Some(Arc::new(TablesOfSchema(tables)))

@@ -21,7 +21,9 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, SessionState, TaskContext};
+use datafusion::execution::{
+    FunctionRegistry as _, RecordBatchStream, SendableRecordBatchStream, SessionState, TaskContext,
+};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
@@ -201,10 +203,19 @@ impl Engine {
         text: &str,
         params: Vec<ScalarValue>,
     ) -> Result<SendableRecordBatchStream, Error> {
+        self.rows(None, text, params).await
+    }
+
+    async fn rows(
+        &self,
+        caller: Option<&Caller>,
+        text: &str,
+        params: Vec<ScalarValue>,
+    ) -> Result<SendableRecordBatchStream, Error> {
         let turn = self.turn().await?;
         let deadline = self.inner.settings.timeout.map(|limit| Instant::now() + limit);
         let (depth, tokens) = statement::depth(text)?;
-        let start = on_stack(depth >= DEEP, Box::pin(self.start(text, tokens, params)));
+        let start = on_stack(depth >= DEEP, Box::pin(self.start(caller, text, tokens, params)));
         let guarded = Box::pin(AssertUnwindSafe(start).catch_unwind());
         let started = match deadline {
             Some(deadline) => {
@@ -228,8 +239,7 @@ impl Engine {
     /// # Errors
     /// See [`ErrorKind`].
     pub async fn run(&self, caller: &Caller, text: &str, params: Vec<ScalarValue>) -> Result<Answer, Error> {
-        let _ = caller;
-        self.sql(text, params).await.map(Answer::Rows)
+        self.rows(Some(caller), text, params).await.map(Answer::Rows)
     }
 
     /// What a statement would give and what it wants, without running it: for clients that prepare.
@@ -237,13 +247,39 @@ impl Engine {
     /// # Errors
     /// As [`sql`](Self::sql) before the first row.
     pub async fn describe(&self, text: &str) -> Result<Description, Error> {
+        self.describe_with(text, None).await
+    }
+
+    /// The same where a client declared types of parameters, or left them open. What it left open and planning cannot
+    /// tell is text, and the columns are those of a run with parameters of all these types.
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe).
+    pub async fn describe_with(
+        &self,
+        text: &str,
+        declared: Option<&[Option<DataType>]>,
+    ) -> Result<Description, Error> {
         let deep = statement::depth(text)?.0 >= DEEP;
         let describe = Box::pin(async {
             let mut state = self.state(self.inner.store.snapshot());
             let names = || self.inner.catalog.table_names();
-            let statement = statement::parse(&state, text)?;
-            let planned = plan(&mut state, statement).await;
-            Description::of(&planned.map_err(|e| Error::of_planning(&e, &names))?)
+            let statement = statement::parse(&state, text, None)?;
+            let planning = |e: DataFusionError| Error::of_planning(&e, &names);
+            let plan = plan(&mut state, statement).await.map_err(planning)?;
+            let mut description = Description::of(&plan)?;
+            let Some(declared) = declared else { return Ok(description) };
+            let n = description.parameters.len().max(declared.len());
+            description.parameters.resize(n, None);
+            for (i, found) in description.parameters.iter_mut().enumerate() {
+                let given = declared.get(i).cloned().flatten();
+                *found = Some(given.or_else(|| found.take()).unwrap_or(DataType::Utf8));
+            }
+            let nulls = description.parameters.iter().flatten().map(ScalarValue::try_from);
+            let nulls = nulls.collect::<Result<Vec<_>, _>>().map_err(Error::from)?;
+            let plan = with_params(plan, nulls)?;
+            description.schema = Arc::clone(plan.schema().inner());
+            Ok(description)
         });
         let described = AssertUnwindSafe(on_stack(deep, describe)).catch_unwind().await;
         described.map_err(|_| panicked())?
@@ -272,6 +308,7 @@ impl Engine {
 
     async fn start(
         &self,
+        caller: Option<&Caller>,
         text: &str,
         tokens: Vec<Token>,
         params: Vec<ScalarValue>,
@@ -291,7 +328,8 @@ impl Engine {
         let mut state = self.state(snapshot);
         let names = || self.inner.catalog.table_names();
         let planning = |e: DataFusionError| Error::of_planning(&e, &names);
-        let statement = statement::parse(&state, text)?;
+        let user = caller.and_then(|caller| caller.account.as_deref());
+        let statement = statement::parse(&state, text, user)?;
         let plan = plan(&mut state, statement).await.map_err(planning)?;
         let plan = with_params(plan, params)?;
         let plan = state.create_physical_plan(&plan).await.map_err(planning)?;
@@ -311,7 +349,7 @@ impl Engine {
         let mut state = self.state(snapshot.clone());
         state.config_mut().set_extension(Arc::new(Values(shaped.values)));
         let planned = async {
-            let statement = statement::parse(&state, &shaped.shape).ok()?;
+            let statement = statement::parse(&state, &shaped.shape, None).ok()?;
             let plan = plan(&mut state, statement).await.ok()?;
             state.create_physical_plan(&plan).await.ok()
         };
@@ -377,6 +415,8 @@ fn session(settings: &QuerySettings, catalog: Arc<Catalog>) -> Result<SessionSta
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, PUBLIC)
         .with_information_schema(true);
+    // What `timestamptz` and `now()` are of: like our own columns.
+    config.options_mut().execution.time_zone = Some("UTC".to_owned());
     let parser = &mut config.options_mut().sql_parser;
     parser.collect_spans = true;
     parser.enable_ident_normalization = false;
@@ -389,8 +429,12 @@ fn session(settings: &QuerySettings, catalog: Arc<Catalog>) -> Result<SessionSta
         .with_runtime_env(runtime.build_arc().map_err(Error::from)?)
         .with_default_features()
         .with_physical_optimizer_rules(optimizer_rules())
-        .with_catalog_list(Arc::new(Catalogs(catalog)));
-    Ok(functions::register(state).build())
+        .with_catalog_list(Arc::new(Catalogs(Arc::clone(&catalog))));
+    let mut state = functions::register(state).build();
+    for function in crate::pg::functions::all(&catalog) {
+        state.register_udf(function).map_err(Error::from)?;
+    }
+    Ok(state)
 }
 
 fn optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {

@@ -15,11 +15,9 @@ mod columns;
 mod conditions;
 mod engine;
 mod error;
-<<<<<<< HEAD
-mod plans;
-=======
 mod functions;
->>>>>>> 6a41803 (Functions for time series in SQL, with scripts and examples)
+pub mod pg;
+mod plans;
 mod prune;
 mod scan;
 mod statement;

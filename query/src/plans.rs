@@ -161,7 +161,7 @@ pub(crate) fn shaped(text: &str, tokens: &[Token], params: &[ScalarValue]) -> Op
     Some(shaped)
 }
 
-/// Words whose meaning the planner takes from the clock or from chance.
+/// Words whose meaning the planner takes from the clock, from chance or from who asks.
 fn depends_on_the_moment(token: &Token) -> bool {
     let Token::Word(word) = token else { return false };
     let words = [
@@ -175,6 +175,14 @@ fn depends_on_the_moment(token: &Token) -> bool {
         "random",
         "rand",
         "uuid",
+        "clock_timestamp",
+        "statement_timestamp",
+        "transaction_timestamp",
+        "pg_postmaster_start_time",
+        "pg_conf_load_time",
+        "current_user",
+        "session_user",
+        "current_role",
     ];
     words.iter().any(|w| word.value.eq_ignore_ascii_case(w))
 }

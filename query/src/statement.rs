@@ -19,6 +19,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::error::{Error, ErrorKind};
+use crate::pg::rewrite::rewrite;
 
 /// Bytes of one statement: an IN list of 30,000 asset ids fits; megabytes of text would only cost planning time.
 pub const STATEMENT_BYTES_MAX: usize = 1 << 20;
@@ -50,13 +51,13 @@ pub(crate) fn depth(text: &str) -> Result<(usize, Vec<Token>), Error> {
     Ok((check_depth(&tokens)?, tokens))
 }
 
-/// Parses `text`, whose [`depth`] is known to be bearable, and lets only reading statements pass.
+/// Parses `text`, whose [`depth`] is known to be bearable, and lets only reading statements pass; `user` is who asks.
 ///
 /// # Errors
 /// Input, with the place where the parser knows it.
-pub(crate) fn parse(state: &SessionState, text: &str) -> Result<Statement, Error> {
+pub(crate) fn parse(state: &SessionState, text: &str, user: Option<&str>) -> Result<Statement, Error> {
     let dialect = state.config_options().sql_parser.dialect;
-    let statement = state.sql_to_statement(text, &dialect).map_err(|e| match Error::from(e) {
+    let mut statement = state.sql_to_statement(text, &dialect).map_err(|e| match Error::from(e) {
         e if e.message().starts_with("no SQL statements") => {
             Error::new(ErrorKind::Input, "there is no statement")
         }
@@ -67,6 +68,7 @@ pub(crate) fn parse(state: &SessionState, text: &str) -> Result<Statement, Error
     })?;
     check_reads_only(&statement)?;
     check_expansion(&statement)?;
+    rewrite(&mut statement, text, user);
     Ok(statement)
 }
 

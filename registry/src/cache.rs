@@ -7,13 +7,14 @@
 //! pointers, hashed by borrowed text, so that a lookup allocates nothing. Hashes are seeded at random: keys come from
 //! outside.
 
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use wattline_model::{AssetId, Model, ModelId, OrgId};
 
-use crate::{Device, Org, PolicyGroup, Product, Unformatted};
+use crate::{Account, Device, Org, PolicyGroup, Product, Unformatted};
 
 /// A model with what the registry knows beside it.
 #[derive(Clone)]
@@ -51,6 +52,10 @@ pub(crate) enum Edit {
     PolicyGroups(Vec<PolicyGroup>),
     /// All organizations that keep unformatted data, as they are now.
     Unformatted(Vec<Unformatted>),
+    /// An account that is new or has another password.
+    Account(Arc<Account>),
+    /// An account that is gone.
+    NoAccount(String),
 }
 
 /// Everything that exists.
@@ -69,6 +74,7 @@ pub(crate) struct Cache {
     zones: HashSet<Arc<str>>,
     policy_groups: Arc<Vec<PolicyGroup>>,
     unformatted: Vec<Unformatted>,
+    accounts: BTreeMap<String, Arc<Account>>,
     hasher: DefaultHashBuilder,
 }
 
@@ -105,6 +111,15 @@ impl Cache {
     /// Few: one an organization at most.
     pub(crate) fn unformatted(&self) -> &[Unformatted] {
         &self.unformatted
+    }
+
+    pub(crate) fn account(&self, name: &str) -> Option<&Arc<Account>> {
+        self.accounts.get(name)
+    }
+
+    /// By name.
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
+        self.accounts.values()
     }
 
     pub(crate) fn product(&self, key: &str) -> Option<&ProductEntry> {
@@ -165,6 +180,8 @@ impl Cache {
             }
             Edit::PolicyGroups(groups) => self.policy_groups = Arc::new(groups),
             Edit::Unformatted(all) => self.unformatted = all,
+            Edit::Account(account) => drop(self.accounts.insert(account.name.clone(), account)),
+            Edit::NoAccount(name) => drop(self.accounts.remove(&name)),
         }
     }
 

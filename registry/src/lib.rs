@@ -8,7 +8,7 @@
 //! command line (`server`).
 //!
 //! Reading order: [`models`] → [`products`] → [`devices`] → [`orgs`] → [`policies`], [`unformatted`] → [`deletions`] →
-//! [`audit`]; then `schema` (the file), `cache` (the memory), [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
+//! [`accounts`] → [`audit`]; then `schema` (the file), `cache` (the memory), [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
 //!
 //! One change: *check → lock → look at the cache → transaction → commit (synced) → apply the edit to the cache*.
 //! Whatever a lookup returns is durable.
@@ -22,6 +22,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::cache::{Cache, Edit};
 
+pub mod accounts;
 pub mod audit;
 mod cache;
 pub mod check;
@@ -37,6 +38,7 @@ pub mod secret;
 pub mod thing_json;
 pub mod unformatted;
 
+pub use accounts::{Account, Verifier};
 pub use audit::AuditEntry;
 pub use check::timezone;
 pub use deletions::{DeletionJob, DeletionStatus};
@@ -176,6 +178,7 @@ fn recover(path: &Path) -> Result<(Connection, Cache), Error> {
     devices::load(&connection, &mut cache)?;
     policies::load(&connection, &mut cache)?;
     unformatted::load(&connection, &mut cache)?;
+    accounts::load(&connection, &mut cache)?;
     // Reading everything has filled the page cache; what is cached here is not read from there again.
     connection.execute_batch("PRAGMA shrink_memory").map_err(|e| Error::sqlite("open", e))?;
     Ok((connection, cache))

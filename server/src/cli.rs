@@ -24,6 +24,8 @@ enum Command {
     Config(ConfigArgs),
     /// SQL: a prompt, one statement, or a script from standard input
     Sql(prompt::Args),
+    /// Accounts: who may sign in from other machines
+    Account(client::account::Args),
     /// Organizations
     Org(client::org::Args),
     /// Thing models and their measure points
@@ -82,6 +84,7 @@ fn run(command: Command) -> Result<()> {
         Command::Serve(args) => serve::run(&args),
         Command::Config(args) => config(&args),
         Command::Sql(args) => prompt::run(&args),
+        Command::Account(args) => client::account::run(&args),
         Command::Org(args) => client::org::run(&args),
         Command::Model(args) => client::model::run(&args),
         Command::Product(args) => client::product::run(&args),

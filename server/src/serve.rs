@@ -27,7 +27,7 @@ use crate::journal::Journaling;
 use crate::open::{Opened, open};
 use crate::policies::{self, Ruling};
 use crate::tls::{ClientCertificates, server_config};
-use crate::{backups, deletions, journal, log, shutdown};
+use crate::{backups, deletions, journal, log, pg, shutdown};
 
 /// Stack of threads that run statements: planning recurses with the depth of a statement, which `query` bounds for
 /// 2 MiB without optimisation; this is twice that.
@@ -35,6 +35,9 @@ const QUERY_STACK_BYTES: usize = 4 << 20;
 
 /// Connections that wait to be accepted: ten thousand devices may come back at once after an outage.
 const BACKLOG: u32 = 4_096;
+
+/// The protocol of the PostgreSQL listener, with TLS or without: clients ask on the same port.
+const PG: &str = "postgresql";
 
 /// Runs the server until it is told to stop.
 #[derive(clap::Args, Clone, Debug)]
@@ -47,7 +50,7 @@ pub struct Args {
 /// A listener that is open.
 #[derive(Clone, Debug)]
 pub struct Listening {
-    /// `http`, `https`, `mqtt` or `mqtts`.
+    /// `http`, `https`, `postgresql`, `mqtt` or `mqtts`.
     pub protocol: &'static str,
     /// Where, with the port that was found for port 0.
     pub url: String,
@@ -103,6 +106,7 @@ async fn serve(settings: &Settings, queries: Handle, started: Instant) -> Result
         let opening = tokio::task::spawn_blocking(move || open(&settings)).await;
         opening.map_err(|panic| Error::failed(format!("opening the data directory: {panic}")))??
     };
+    check_reach(&bound, &opened)?;
     let app = Arc::new(app(settings, &opened, queries, started));
     let mut tasks = JoinSet::new();
     deletions::fail_interrupted(&app.registry)?;
@@ -150,6 +154,7 @@ fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) 
             .map(|dir| Arc::new(Journaling::new(dir, opened.registry.clone()))),
         http: settings.http.clone(),
         statements: 0.into(),
+        pg: Arc::default(),
         metrics: http::metrics::HttpMetrics::default(),
         listening: OnceLock::new(),
         started,
@@ -175,6 +180,13 @@ async fn bind_all(settings: &Settings) -> Result<Vec<Bound>> {
         }
         bound.push(http);
     }
+    if let Some(address) = &settings.pg.listen {
+        let tls = settings.pg.tls.as_ref();
+        let tls = tls
+            .map(|files| server_config(files, ClientCertificates::Required, &[b"postgresql"]))
+            .transpose()?;
+        bound.push(bind("pg.listen", PG, address, tls).await?);
+    }
     if let Some(address) = &settings.mqtt.listen {
         bound.push(bind("mqtt.listen", "mqtt", address, None).await?);
     }
@@ -183,6 +195,19 @@ async fn bind_all(settings: &Settings) -> Result<Vec<Bound>> {
         bound.push(bind("mqtt.tls.listen", "mqtts", address, Some(tls)).await?);
     }
     Ok(bound)
+}
+
+/// Whoever can reach a listener from elsewhere must prove who they are, and without accounts nobody can.
+fn check_reach(bound: &[Bound], opened: &Opened) -> Result<()> {
+    let reachable = bound.iter().find(|one| one.protocol == PG && !one.address.ip().is_loopback());
+    match reachable {
+        Some(one) if opened.registry.accounts().is_empty() => Err(Error::usage(format!(
+            "setting pg.listen: {} can be reached from elsewhere, and there are no accounts; start with a loopback \
+             address and create one with `wattline account create`",
+            one.address
+        ))),
+        _ => Ok(()),
+    }
 }
 
 async fn bind(
@@ -226,7 +251,14 @@ fn start(
 ) -> Listening {
     let Bound { protocol, socket, address, tls } = bound;
     let stop = stop.clone();
-    if protocol.starts_with("http") {
+    if protocol == PG {
+        let (app, settings) = (Arc::clone(app), settings.pg.clone());
+        let tls = tls.map(TlsAcceptor::from);
+        tasks.spawn(async move {
+            pg::serve(socket, tls, app, settings, stop).await;
+            Ok(())
+        });
+    } else if protocol.starts_with("http") {
         let router = http::router(Arc::clone(app));
         let (settings, tls) = (settings.http.clone(), tls.map(TlsAcceptor::from));
         tasks.spawn(async move {

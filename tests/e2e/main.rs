@@ -12,6 +12,8 @@ mod connections;
 mod crash;
 mod differential;
 mod object_backup;
+mod postgres;
+mod postgres_wire;
 mod real_data;
 mod registration;
 mod restart;

@@ -17,6 +17,7 @@ need npm npm
 need mosquitto_pub mosquitto-clients
 need setpriv util-linux
 need openssl openssl
+need psql postgresql-client
 # ensurepip is what Debian leaves out of python3.
 if command -v python3 >/dev/null 2>&1; then
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"

@@ -39,10 +39,10 @@ fn a_newer_schema_is_refused_by_name() {
 fn an_older_schema_is_brought_forward_and_a_failed_step_changes_nothing() {
     let (_folder, path) = file();
     let mut connection = open(&path).unwrap();
-    let broken = [V1, V2, V3, "CREATE TABLE extra (id INTEGER); this is not SQL"];
+    let broken = [V1, V2, V3, V4, "CREATE TABLE extra (id INTEGER); this is not SQL"];
     assert!(migrate(&mut connection, &broken).is_err());
-    assert_eq!(version(&connection).unwrap(), 3);
-    let next = [V1, V2, V3, "CREATE TABLE extra (id INTEGER)"];
+    assert_eq!(version(&connection).unwrap(), 4);
+    let next = [V1, V2, V3, V4, "CREATE TABLE extra (id INTEGER)"];
     migrate(&mut connection, &next).unwrap();
     assert_eq!(version(&connection).unwrap(), 4);
     let orgs: i64 = connection.query_row("SELECT count(*) FROM orgs", [], |r| r.get(0)).unwrap();

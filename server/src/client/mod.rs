@@ -1,8 +1,9 @@
-//! `wattline org`, `model`, `product`, `device`, `policy`, `audit`, `delete`: the registry and deletions from the command
+//! `wattline account`, `org`, `model`, `product`, `device`, `policy`, `audit`, `delete`: the registry and deletions from the command
 //! line, through a running server.
 //!
 //! Owns: flags, requests, tables. Does not own: any rule; the server has them, for everybody.
 
+pub mod account;
 pub mod connection;
 pub mod deletion;
 pub mod device;

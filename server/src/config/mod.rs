@@ -37,6 +37,9 @@ pub struct SettingsArgs {
     /// Address of the HTTP listener, or "off"
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
+    /// Listen for PostgreSQL's clients, at this address or at 127.0.0.1:5432
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:5432", require_equals = true)]
+    pub pg: Option<String>,
     /// Address of the plain MQTT listener, or "off"
     #[arg(long, value_name = "ADDR")]
     pub mqtt: Option<String>,
@@ -99,6 +102,7 @@ impl SettingsArgs {
         let own = [
             ("--data-dir", &self.data_dir),
             ("--http", &self.http),
+            ("--pg", &self.pg),
             ("--mqtt", &self.mqtt),
             ("--mqtt-tls", &self.mqtt_tls),
             ("--mqtt-tls-cert", &self.mqtt_tls_cert),
@@ -158,6 +162,19 @@ pub struct HttpSettings {
     pub header_timeout: Duration,
     /// Time a client may be silent in a request body.
     pub read_timeout: Duration,
+    /// Time a client may take nothing of its answer.
+    pub write_timeout: Duration,
+    /// TLS.
+    pub tls: Option<TlsFiles>,
+}
+
+/// Settings of the PostgreSQL listener.
+#[derive(Clone, Debug)]
+pub struct PgSettings {
+    /// `host:port`, `None` for no listener.
+    pub listen: Option<String>,
+    /// Connections at a time.
+    pub connections_max: usize,
     /// Time a client may take nothing of its answer.
     pub write_timeout: Duration,
     /// TLS.
@@ -242,6 +259,8 @@ pub struct Settings {
     pub log_level: String,
     /// HTTP.
     pub http: HttpSettings,
+    /// PostgreSQL's wire.
+    pub pg: PgSettings,
     /// MQTT.
     pub mqtt: MqttSettings,
     /// Intake.
@@ -290,6 +309,7 @@ impl Settings {
             }
         }
         let http_tls = get.tls("http.tls")?;
+        let pg_tls = get.tls("pg.tls")?;
         let mqtt_tls = get.tls("mqtt.tls")?;
         Ok(Settings {
             data_dir: get.text("data_dir").into(),
@@ -309,6 +329,12 @@ impl Settings {
                 read_timeout: get.duration("http.read_timeout"),
                 write_timeout: get.duration("http.write_timeout"),
                 tls: http_tls,
+            },
+            pg: PgSettings {
+                listen: get.listen("pg.listen"),
+                connections_max: get.count("pg.connections_max") as usize,
+                write_timeout: get.duration("pg.write_timeout"),
+                tls: pg_tls,
             },
             mqtt: MqttSettings {
                 listen: get.listen("mqtt.listen"),

@@ -115,6 +115,7 @@ fn keys_are_unique_and_every_flag_is_known() {
         config: None,
         data_dir: text(),
         http: text(),
+        pg: text(),
         mqtt: text(),
         mqtt_tls: text(),
         mqtt_tls_cert: text(),

@@ -96,6 +96,11 @@ pub async fn render(State(app): State<Arc<App>>) -> Response {
         journal(&mut text, journaling);
     }
     http(&mut text, &app.metrics);
+    for (name, kind, help, value) in app.pg.counts() {
+        text.one(name, kind, help, [(String::new(), value)]);
+    }
+    let errors = app.pg.errors().into_iter().map(|(state, n)| (format!("sqlstate=\"{state}\""), n));
+    text.one("wattline_pg_errors_total", "counter", "Errors told to PostgreSQL clients.", errors);
     let statements = app.statements.load(Ordering::Relaxed);
     text.one("wattline_sql_statements", "gauge", "SQL statements under way.", [(String::new(), statements)]);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response()

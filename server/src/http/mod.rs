@@ -4,11 +4,12 @@
 //! what exists (`registry`), decoding of samples (`ingest`), SQL (`query`), durability (`storage`).
 //!
 //! Reading order: [`connection`] → this file (routes, frame) → [`samples`], [`sql`] (with [`encode`]), [`latest`],
-//! [`registry`], [`policies`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
+//! [`registry`], [`accounts`], [`policies`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
 //!
 //! One request: *accept → TLS → head → count → token → handler → answer*. A panic in a handler is answered 500 and ends
 //! there.
 
+pub mod accounts;
 pub mod body;
 pub mod connection;
 pub mod deletions;
@@ -81,6 +82,8 @@ pub struct App {
     pub http: HttpSettings,
     /// Statements under way.
     pub statements: AtomicU64,
+    /// Counts of the PostgreSQL wire.
+    pub pg: Arc<crate::pg::metrics::Metrics>,
     /// Counts of requests.
     pub metrics: HttpMetrics,
     /// Listeners, once all are open.
@@ -154,6 +157,9 @@ pub fn router(app: Arc<App>) -> Router {
                 .put(policies::keep_unformatted)
                 .delete(policies::refuse_unformatted),
         )
+        .route("/accounts", get(accounts::list).post(accounts::create))
+        .route("/accounts/{account}", axum::routing::delete(accounts::delete))
+        .route("/accounts/{account}/verifier", axum::routing::put(accounts::set_verifier))
         .route("/audit", get(policies::audit))
         .route("/deletions", get(deletions::list).post(deletions::submit))
         .route("/deletions/{id}", get(deletions::show))

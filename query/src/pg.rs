@@ -1,0 +1,12 @@
+//! What PostgreSQL's clients expect to find: its types, system tables and functions.
+//!
+//! Owns: the numbers of types and tables, `pg_catalog.*`, the functions those clients call, and the rewriting of their
+//! syntax. Does not own: the wire (`server`), our own tables (`tables`).
+//!
+//! Reading order: [`types`] → `relations` (numbers of tables) → `tables` (rows) → `functions` → `rewrite`.
+
+pub(crate) mod functions;
+pub(crate) mod relations;
+pub(crate) mod rewrite;
+pub(crate) mod tables;
+pub mod types;
