@@ -5,11 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test may stop it")]
 
-<<<<<<< HEAD
 mod aggregates;
-=======
 mod documentation;
->>>>>>> 6a41803 (Functions for time series in SQL, with scripts and examples)
 mod errors;
 mod fixture;
 mod limits;

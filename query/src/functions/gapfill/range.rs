@@ -101,9 +101,7 @@ fn read_condition(condition: &Expr, column: &Column, range: &mut Range) {
 /// with the bounds of one statement for another.
 fn is_constant(expr: &Expr) -> bool {
     use datafusion::common::tree_node::TreeNode;
-    let changes = |e: &Expr| {
-        Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::OuterReferenceColumn(..)))
-    };
+    let changes = |e: &Expr| Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::OuterReferenceColumn(..)));
     expr.column_refs().is_empty() && !expr.is_volatile() && !expr.exists(changes).unwrap_or(true)
 }
 
