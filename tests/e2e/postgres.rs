@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use wattline_tests::server::command;
-use wattline_tests::{Server, python, run_wattline};
+use wattline_tests::server::{command, run_wattline};
+use wattline_tests::{Server, python};
 
 use super::{BASE_MS, data_dir};
 
