@@ -177,6 +177,31 @@ fn accounts_prove_their_passwords() {
 }
 
 #[test]
+fn tls_is_there_where_it_is_asked_for() {
+    let dir = data_dir();
+    let certs = dir.path().join("certs");
+    super::tls::make_certificates(&certs);
+    let file = |name: &str| certs.join(name).to_str().unwrap().to_owned();
+    let cert = format!("--set=pg.tls.cert={}", file("server.pem"));
+    let key = format!("--set=pg.tls.key={}", file("server.key"));
+    let server = start(&dir.path().join("data"), &[&cert, &key]);
+    let (host, port) = at(&server);
+    let ask = |more: &str| {
+        let target = format!("host={host} port={port} user=ann dbname=wattline {more}");
+        let mut psql = command(Path::new("psql"));
+        psql.args(["-X", "-At", "-w", "-c", "\\conninfo", "-c", "SELECT count(*) FROM turbine", &target]);
+        let output = psql.stdin(Stdio::null()).output().expect("psql is installed: make deps");
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (good, shown) = ask(&format!("sslmode=verify-ca sslrootcert={}", file("ca.pem")));
+    assert!(good && shown.contains("TLSv1.3") && shown.ends_with("20\n"), "{shown}");
+    let (good, shown) = ask("sslmode=disable");
+    assert!(good && !shown.contains("SSL"), "from loopback it is not a must: {shown}");
+    let (good, _) = ask(&format!("sslmode=verify-ca sslrootcert={}", file("foreign.pem")));
+    assert!(!good, "another authority");
+}
+
+#[test]
 fn reachable_from_elsewhere_only_with_accounts() {
     let dir = data_dir();
     let refused = Server::try_start(dir.path(), &["--pg=0.0.0.0:0"]).unwrap_err();

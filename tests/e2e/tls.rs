@@ -64,7 +64,7 @@ fn post(server: &Server, device: &Device, files: &[&str]) -> Result<Value, Strin
 }
 
 /// An authority, a server's and a device's certificate of it, and one of a stranger.
-fn make_certificates(dir: &Path) {
+pub(crate) fn make_certificates(dir: &Path) {
     std::fs::create_dir(dir).unwrap();
     let new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
     let self_signed = |name: &str| {

@@ -83,7 +83,11 @@ impl VisitorMut for Rewriter<'_> {
                 }
                 seen.push(shown);
             }
-            if let Some(name) = name {
+            if let Some(mut name) = name {
+                if seen.contains(&name) {
+                    name = format!("{name}_{i}");
+                }
+                seen.push(name.clone());
                 let expr = std::mem::replace(expr, null());
                 *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
             }
@@ -535,9 +539,11 @@ fn is_void_join(table: &ast::TableWithJoins) -> bool {
     use ast::JoinOperator::{CrossJoin, Inner, Join, Left, LeftOuter};
     let keeps_left = |op: &ast::JoinOperator| matches!(op, Left(_) | LeftOuter(_));
     let drops = |op: &ast::JoinOperator| matches!(op, Inner(_) | Join(_) | CrossJoin(_));
-    let first = is_void_table(&table.relation)
-        && table.joins.iter().all(|j| drops(&j.join_operator) || keeps_left(&j.join_operator));
-    first || table.joins.iter().any(|join| drops(&join.join_operator) && is_void_table(&join.relation))
+    // A right or full join further on could bring rows back.
+    let never_more = table.joins.iter().all(|j| drops(&j.join_operator) || keeps_left(&j.join_operator));
+    let void_joined =
+        || table.joins.iter().any(|join| drops(&join.join_operator) && is_void_table(&join.relation));
+    never_more && (is_void_table(&table.relation) || void_joined())
 }
 
 fn is_void_table(factor: &TableFactor) -> bool {

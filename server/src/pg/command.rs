@@ -309,7 +309,7 @@ mod tests {
             ("close all", Command::Close(None)),
             (
                 "DECLARE \"c\" NO SCROLL CURSOR WITHOUT HOLD FOR select 1",
-                Command::Declare("c".to_owned(), 48),
+                Command::Declare("c".to_owned(), 46),
             ),
             ("FETCH FORWARD 100 FROM \"c\"", Command::Fetch("c".to_owned(), Some(100))),
             ("fetch all in c", Command::Fetch("c".to_owned(), None)),

@@ -80,7 +80,7 @@ pub fn of_text(type_oid: u32, text: &str, zone: &Zone) -> Option<ScalarValue> {
                     Some(text) => of_text(element.oid, &text, zone),
                     None => Some(null(element.oid)),
                 });
-                list(element.oid, items.collect::<Option<Vec<_>>>()?)
+                list(element.oid, items.collect::<Option<Vec<_>>>()?)?
             }
             None => ScalarValue::Utf8(Some(text.to_owned())),
         },
@@ -228,15 +228,14 @@ fn hex(text: &str) -> Option<Vec<u8>> {
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
 }
 
-fn list(element: u32, items: Vec<ScalarValue>) -> ScalarValue {
+fn list(element: u32, items: Vec<ScalarValue>) -> Option<ScalarValue> {
     let item_type = match items.iter().find(|item| !item.is_null()) {
         Some(item) => item.data_type(),
         None => arrow_of(element).unwrap_or(DataType::Utf8),
     };
-    // Decimals and whole numbers may come mixed; the first that is not NULL says what they all are.
-    let items: Vec<ScalarValue> =
-        items.into_iter().map(|item| item.cast_to(&item_type).unwrap_or(ScalarValue::Null)).collect();
-    ScalarValue::List(ScalarValue::new_list_nullable(&items, &item_type))
+    // Decimals may come with different numbers of digits; the first that is not NULL says what they all are.
+    let items = items.into_iter().map(|item| item.cast_to(&item_type).ok()).collect::<Option<Vec<_>>>()?;
+    Some(ScalarValue::List(ScalarValue::new_list_nullable(&items, &item_type)))
 }
 
 fn array_of_binary(element: u32, mut bytes: &[u8]) -> Option<ScalarValue> {
@@ -249,7 +248,7 @@ fn array_of_binary(element: u32, mut bytes: &[u8]) -> Option<ScalarValue> {
         return None;
     }
     if dimensions == 0 {
-        return Some(list(element, Vec::new()));
+        return list(element, Vec::new());
     }
     if dimensions != 1 || bytes.len() < 8 {
         return None;
@@ -270,7 +269,7 @@ fn array_of_binary(element: u32, mut bytes: &[u8]) -> Option<ScalarValue> {
             }
         });
     }
-    bytes.is_empty().then(|| list(element, items))
+    if bytes.is_empty() { list(element, items) } else { None }
 }
 
 /// The items of `{a,"b c",NULL}`, of one dimension.

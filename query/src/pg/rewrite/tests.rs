@@ -13,7 +13,7 @@ fn rewritten(sql: &str) -> String {
 #[test]
 fn what_is_no_system_thing_stays_as_it_is() {
     for sql in [
-        "SELECT a, b::int FROM meter WHERE x = ANY(make_array(1, 2))",
+        "SELECT a, b::INT FROM meter WHERE x = ANY(make_array(1, 2))",
         "SELECT (SELECT a FROM meter WHERE meter.x = t.x) FROM t",
         "SELECT count(*) FROM users WHERE EXISTS (SELECT 1 FROM t)",
         "SELECT user_name FROM t",
@@ -100,4 +100,10 @@ fn what_has_no_rows_is_not_planned() {
         rewritten("SELECT '', '' FROM pg_class"),
         "SELECT '', '' AS \"?column?_1\" FROM pg_catalog.pg_class"
     );
+}
+
+#[test]
+fn a_right_join_brings_rows_back() {
+    let sql = "SELECT c.x FROM a JOIN pg_catalog.pg_index i ON true RIGHT JOIN pg_catalog.pg_class c ON true";
+    assert_eq!(rewritten(sql), sql);
 }
