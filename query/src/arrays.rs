@@ -9,10 +9,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, StringViewArray,
-    StringViewBuilder, TimestampMicrosecondArray, UInt8Array, make_view,
+    ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, StringViewBuilder,
+    TimestampMicrosecondArray, UInt8Array, UInt32Array,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
+use arrow::compute::take;
 use wattline_model::{AssetId, DataType, EnumKind, Point, Presence, Quality, Values};
 use wattline_registry::Registry;
 
@@ -129,23 +130,17 @@ pub(crate) fn nulls(
 /// # Errors
 /// Damaged where the registry does not know an asset that has rows.
 pub(crate) fn asset_ids(registry: &Registry, assets: &[AssetId]) -> Result<ArrayRef, Error> {
-    let mut views = Vec::with_capacity(assets.len());
-    let mut texts: Vec<u8> = Vec::new();
-    for run in assets.chunk_by(|a, b| a == b) {
+    let mut texts = StringViewBuilder::new();
+    let mut run_of_row = Vec::with_capacity(assets.len());
+    for (number, run) in (0_u32..).zip(assets.chunk_by(|a, b| a == b)) {
         let device = registry.asset(run[0]).ok_or_else(|| {
             Error::new(ErrorKind::Damaged, format!("{} has rows, but the registry does not know it", run[0]))
         })?;
-        let text = device.asset_key.as_bytes();
-        let offset = u32::try_from(texts.len())
-            .map_err(|_| Error::new(ErrorKind::Bug, "the asset ids of one batch pass 4 GiB"))?;
-        views.resize(views.len() + run.len(), make_view(text, 0, offset));
-        // Texts of at most 12 bytes live in the view itself.
-        if text.len() > 12 {
-            texts.extend_from_slice(text);
-        }
+        texts.append_value(&device.asset_key);
+        run_of_row.resize(run_of_row.len() + run.len(), number);
     }
-    let buffers = vec![Buffer::from_vec(texts)];
-    let array = StringViewArray::try_new(ScalarBuffer::from(views), buffers, None)
-        .map_err(|e| Error::new(ErrorKind::Bug, format!("asset ids: {e}")))?;
-    Ok(Arc::new(array))
+    // Taking copies the views of texts that are known to be UTF-8. An array made of all views would check the text of
+    // every row again, which was a fifth of a scan's time.
+    take(&texts.finish(), &UInt32Array::from(run_of_row), None)
+        .map_err(|e| Error::new(ErrorKind::Bug, format!("asset ids: {e}")))
 }
