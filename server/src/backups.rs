@@ -17,6 +17,9 @@ use crate::journal::Journaling;
 /// How far apart the moments are that a journal can bring back: what an operator can tell apart.
 const MARK_EVERY: Duration = Duration::from_secs(1);
 
+/// How soon a gap is noticed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// How long to wait before a backup that a journal needs is tried again; doubled each time, up to the other.
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(300);
@@ -66,7 +69,7 @@ async fn with_journal(app: &App, settings: &Settings, journaling: &Journaling) {
         if goes_on {
             pause = RETRY_MIN;
         }
-        tokio::time::sleep(MARK_EVERY.min(RETRY_MIN)).await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

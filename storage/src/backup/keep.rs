@@ -8,11 +8,11 @@
 //! the lock, so a journal finds every file in one of the two places.
 
 use bytes::Bytes;
+use wattline_model::Seqno;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{LogFile, Position, file_name};
 use crate::shard::Shard;
-use wattline_model::Seqno;
 
 /// Journals by number with what each has sent, and what is kept for them.
 #[derive(Default)]
