@@ -162,7 +162,9 @@ fn expected(history: &History, request: &AggregateRequest) -> Answer {
         Buckets::Whole => i64::MIN,
         Buckets::Every { origin, micros } => origin + (time - origin).div_euclid(micros) * micros,
     };
-    let mut groups: BTreeMap<(u32, i64), BTreeMap<(i64, u32), BTreeMap<u32, &Sample>>> = BTreeMap::new();
+    // By asset and bucket, rows by time.
+    type Row<'a> = BTreeMap<u32, &'a Sample>;
+    let mut groups: BTreeMap<(u32, i64), BTreeMap<(i64, u32), Row<'_>>> = BTreeMap::new();
     for ((asset, point, time), sample) in history {
         let asked = model_of(*asset) == request.model
             && request.range.contains(Timestamp(*time))

@@ -69,7 +69,7 @@ impl SegmentCursor {
         let segment = &self.segment;
         let chunk = &segment.reader.chunks(self.model)[place.chunk];
         let stats = segment.reader.stats(chunk, place.block, point);
-        Ok(stats.map_err(Error::from).inspect_err(|error| segment.note_damage(error))?)
+        stats.map_err(Error::from).inspect_err(|error| segment.note_damage(error))
     }
 
     /// The rows of a block that is one asset's, with the values of `points`.
