@@ -56,6 +56,12 @@ impl Step {
             )),
         }
     }
+
+    /// What the grid of a step on the clock goes through without an origin: Monday for whole weeks, else 1970-01-01, in
+    /// microseconds since then on the clock.
+    pub const fn origin_of_micros(micros: i64) -> i64 {
+        if micros % WEEK == 0 { MONDAY } else { 0 }
+    }
 }
 
 /// A grid of buckets. It remembers what it looked up last, so instants near each other are cheap.
@@ -79,13 +85,7 @@ impl Buckets {
         let span = zone.span(origin.unwrap_or_default().micros());
         let mut buckets = Buckets { step, origin: 0, zone, span, months: None };
         buckets.origin = match (step, origin) {
-            (Step::Micros(step), None) => {
-                if step % WEEK == 0 {
-                    MONDAY
-                } else {
-                    0
-                }
-            }
+            (Step::Micros(step), None) => Step::origin_of_micros(step),
             (Step::Micros(step), Some(origin)) => buckets.clock(origin.micros())?.rem_euclid(step),
             (Step::Months(_), None) => 1_970 * 12,
             (Step::Months(_), Some(origin)) => {

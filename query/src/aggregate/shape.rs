@@ -14,16 +14,11 @@ use datafusion::physical_expr::{PhysicalSortExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use wattline_model::PointId;
+use wattline_series::Step;
 use wattline_storage::{AggregatePoint, Buckets, Newest, Wants};
 
 use crate::columns::Role;
 use crate::scan::{ModelScan, ScanSpec};
-
-const SECOND: i64 = 1_000_000;
-const DAY: i64 = 86_400 * SECOND;
-const WEEK: i64 = 7 * DAY;
-/// 1970-01-05 was a Monday.
-const MONDAY: i64 = 4 * DAY;
 
 /// What an aggregate asks for.
 #[derive(Clone, Debug)]
@@ -173,7 +168,7 @@ impl Reader<'_> {
             }
             ("time_bucket", 2) if is_time(1) => {
                 let micros = micros_of(literal(0)?)?;
-                Some(Buckets::Every { origin: if micros % WEEK == 0 { MONDAY } else { 0 }, micros })
+                Some(Buckets::Every { origin: Step::origin_of_micros(micros), micros })
             }
             ("date_bin" | "time_bucket", 3) if is_time(1) => {
                 Some(Buckets::Every { origin: instant_of(literal(2)?)?, micros: micros_of(literal(0)?)? })
@@ -344,6 +339,8 @@ fn instant_of(literal: &ScalarValue) -> Option<i64> {
 
 /// The units of `date_trunc` that are of one length; weeks start on Monday.
 fn truncation(unit: &ScalarValue) -> Option<Buckets> {
+    const SECOND: i64 = 1_000_000;
+    const DAY: i64 = 86_400 * SECOND;
     let unit = unit.try_as_str()??.to_ascii_lowercase();
     let (origin, micros) = match unit.as_str() {
         "millisecond" => (0, 1_000),
@@ -351,7 +348,8 @@ fn truncation(unit: &ScalarValue) -> Option<Buckets> {
         "minute" => (0, 60 * SECOND),
         "hour" => (0, 3_600 * SECOND),
         "day" => (0, DAY),
-        "week" => (MONDAY, WEEK),
+        // 1970-01-05 was a Monday.
+        "week" => (4 * DAY, 7 * DAY),
         _ => return None,
     };
     Some(Buckets::Every { origin, micros })
