@@ -91,8 +91,8 @@ impl DisplayAs for AsOfJoinExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.spec.keeps_all { "left" } else { "inner" };
         write!(f, "AsOfJoinExec: {kind}, {} <= {}", self.spec.right.time, self.spec.left.time)?;
-        let keys = self.spec.left.keys.iter().zip(&self.spec.right.keys);
-        keys.into_iter().try_for_each(|(left, right)| write!(f, ", {left} = {right}"))
+        let mut keys = self.spec.left.keys.iter().zip(&self.spec.right.keys);
+        keys.try_for_each(|(left, right)| write!(f, ", {left} = {right}"))
     }
 }
 
