@@ -49,6 +49,8 @@ struct View {
     public: Arc<Tables>,
     latest: Arc<Tables>,
     normalized: Arc<Tables>,
+    /// Which model each table of samples belongs to.
+    models: BTreeMap<String, Arc<Model>>,
 }
 
 /// The catalog, and the list of catalogs with it as the only one.
@@ -84,6 +86,7 @@ impl Catalog {
         public.insert("assets".to_owned(), Arc::new(RowsTable(Assets::new(self.registry.clone()))));
         public.insert("models".to_owned(), Arc::new(RowsTable(Models::new(self.registry.clone()))));
         let (mut latest, mut normalized) = (Tables::new(), Tables::new());
+        let mut by_table = BTreeMap::new();
         let policies = self.registry.policies(false);
         let is_normalized =
             |model| policies.of(model).is_some_and(|policy| policy.points.iter().any(|p| p.normalized));
@@ -98,9 +101,11 @@ impl Catalog {
                 let table = ModelTable::normalized(Arc::clone(&model), registry.clone(), store.clone());
                 normalized.insert(name.clone(), Arc::new(table));
             }
+            by_table.insert(name.clone(), Arc::clone(&model));
             public.insert(name, Arc::new(ModelTable::new(model, registry, store)));
         }
-        View { version, public: Arc::new(public), latest: Arc::new(latest), normalized: Arc::new(normalized) }
+        let (public, latest, normalized) = (Arc::new(public), Arc::new(latest), Arc::new(normalized));
+        View { version, public, latest, normalized, models: by_table }
     }
 
     fn table_name(&self, model: &Model, taken: &Tables) -> String {
@@ -120,6 +125,16 @@ impl Catalog {
     /// Moves on whenever tables, columns or assets change.
     pub(crate) fn version(&self) -> u64 {
         self.registry.version()
+    }
+
+    /// The model whose samples the table `name` of [`PUBLIC`] holds.
+    pub(crate) fn model_of(&self, name: &str) -> Option<Arc<Model>> {
+        self.view().models.get(name).cloned()
+    }
+
+    /// Who exists.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Every table as statements name it, to find the one that was meant.

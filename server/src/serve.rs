@@ -14,7 +14,6 @@ use std::time::Instant;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -105,7 +104,7 @@ async fn serve(settings: &Settings, queries: Handle, started: Instant) -> Result
     let app = Arc::new(app(settings, &opened, queries, started));
     let mut tasks = JoinSet::new();
     deletions::fail_interrupted(&app.registry)?;
-    let watching = tokio::spawn(deletions::watch(Arc::clone(&app), stop.clone()));
+    let watching = tokio::spawn(deletions::watch(Arc::clone(&app.deletions), stop.clone()));
     let expiring = tokio::spawn(policies::watch(Arc::clone(&app), stop.clone()));
     let backing_up = settings.backup_every.map(|every| {
         tokio::spawn(backups::take(Arc::clone(&app), every, settings.backup_keep, stop.clone()))
@@ -142,7 +141,7 @@ fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) 
         queries,
         operations: Arc::default(),
         ruling: Ruling::new(opened.registry.clone(), settings.others_latest_only),
-        deletion_runs: Notify::new(),
+        deletions: Arc::clone(&opened.deletions),
         backup_dir: settings.backup_dir.clone(),
         http: settings.http.clone(),
         statements: 0.into(),

@@ -38,7 +38,6 @@ use axum::routing::{get, post};
 use futures::FutureExt as _;
 use subtle::ConstantTimeEq as _;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use wattline_ingest::Ingestor;
 use wattline_query::Engine;
 use wattline_registry::Registry;
@@ -47,6 +46,7 @@ use wattline_storage::Store;
 use self::error::{ApiError, ApiKind};
 use self::metrics::HttpMetrics;
 use crate::config::HttpSettings;
+use crate::deletions::Jobs;
 use crate::operations::Operations;
 use crate::policies::Ruling;
 use crate::serve::Listening;
@@ -70,8 +70,8 @@ pub struct App {
     pub operations: Arc<Operations>,
     /// Keeps the store to the storage policies.
     pub ruling: Ruling,
-    /// Told when a deletion job begins to run.
-    pub deletion_runs: Notify,
+    /// Deletion jobs.
+    pub deletions: Arc<Jobs>,
     /// Where backups go, where that is set.
     pub backup_dir: Option<String>,
     /// Limits and patience.
