@@ -43,7 +43,7 @@ fn rows_are_inserted_and_there_after_a_restart() {
                ('2026-01-01 00:00:01', 'a0', NULL, NULL)";
     // The last row has no value at all: there is nothing to hold.
     assert_eq!(change(&server, sql), inserted(2));
-    assert_eq!(change(&server, "insert into TURBINE values ('a2', '2026-01-01', 4, 0, 7)"), inserted(1));
+    assert_eq!(change(&server, "insert into TURBINE values ('a2', '2026-01-01', 4, 0.25, 7)"), inserted(1));
     let params = json!({"sql": "INSERT INTO turbine (asset_id, time, n) VALUES ($1, $2, $3), ('a1', $2, -5)",
                         "params": ["a0", "2026-01-01T00:00:02.5Z", 9_007_199_254_740_993_i64]});
     assert_eq!(server.post("/sql", &params).ok(200)["changed"], 2);
@@ -52,13 +52,13 @@ fn rows_are_inserted_and_there_after_a_restart() {
         change(&server, "INSERT INTO turbine (asset_id, time, n) VALUES ('a2', '2026-01-01', 8)"),
         inserted(1)
     );
-    let all = "SELECT * FROM turbine ORDER BY asset_id, time";
+    let all = "SELECT asset_id, time, wind_speed, wind_speed_quality, n FROM turbine ORDER BY asset_id, time";
     let expected = json!([
         ["a0", "2026-01-01T00:00:00Z", 1.5, 3, null],
         ["a0", "2026-01-01T00:00:02.500Z", null, null, 9_007_199_254_740_993_i64],
         ["a1", "2026-01-01T00:00:00Z", 2.0, 0, null],
         ["a1", "2026-01-01T00:00:02.500Z", null, null, -5],
-        ["a2", "2026-01-01T00:00:00Z", 4.0, 0, 8],
+        ["a2", "2026-01-01T00:00:00Z", 0.25, 7, 8],
     ]);
     assert_eq!(server.sql(all), expected);
     server.stop();
