@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::Result;
@@ -42,6 +43,17 @@ pub(crate) const NORMALIZED: &str = "normalized";
 pub(crate) const SYSTEM: &str = "system";
 
 type Tables = BTreeMap<String, Arc<dyn TableProvider>>;
+
+/// A table, for who asks what there is.
+#[derive(Clone, Debug)]
+pub struct TableInfo {
+    /// Its schema.
+    pub schema: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Its columns.
+    pub columns: SchemaRef,
+}
 
 /// The tables of one version of the registry.
 struct View {
@@ -125,6 +137,26 @@ impl Catalog {
     /// Moves on whenever tables, columns or assets change.
     pub(crate) fn version(&self) -> u64 {
         self.registry.version()
+    }
+
+    /// Every table with its columns, by schema and name.
+    pub(crate) fn tables(&self) -> Vec<TableInfo> {
+        let view = self.view();
+        let schemas = [
+            (LATEST, &view.latest),
+            (NORMALIZED, &view.normalized),
+            (PUBLIC, &view.public),
+            (SYSTEM, &self.system),
+        ];
+        let of_schema = |(schema, tables): (&'static str, &Arc<Tables>)| -> Vec<TableInfo> {
+            let info = |(name, table): (&String, &Arc<dyn TableProvider>)| TableInfo {
+                schema,
+                name: name.clone(),
+                columns: table.schema(),
+            };
+            tables.iter().map(info).collect()
+        };
+        schemas.into_iter().flat_map(of_schema).collect()
     }
 
     /// The model whose samples the table `name` of [`PUBLIC`] holds.

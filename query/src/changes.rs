@@ -86,7 +86,7 @@ const WORDS: [&str; 11] = [
 ];
 
 /// Whether `text` begins like a statement that changes something. Cheap: every statement is asked.
-pub(crate) fn is_change(text: &str) -> bool {
+pub fn is_change(text: &str) -> bool {
     let word = first_word(text);
     WORDS.iter().any(|change| change.eq_ignore_ascii_case(word))
 }
@@ -114,6 +114,15 @@ impl Engine {
         text: &str,
         params: Vec<ScalarValue>,
     ) -> Result<Answer, Error> {
+        self.change_each(caller, text, vec![params]).await
+    }
+
+    async fn change_each(
+        &self,
+        caller: &Caller,
+        text: &str,
+        bindings: Vec<Vec<ScalarValue>>,
+    ) -> Result<Answer, Error> {
         let Some(changes) = self.changes() else { return Err(refused("changing anything", "here")) };
         // The parser knows COPY … TO alone.
         if first_word(text).eq_ignore_ascii_case("COPY") {
@@ -123,13 +132,34 @@ impl Engine {
         }
         let admitted = self.admit().await?;
         let deep = statement::depth(text)?.0 >= DEEP;
-        let asked = self.bounded(&admitted, deep, Box::pin(self.ask(text, params))).await?;
+        let asked = self.bounded(&admitted, deep, Box::pin(self.ask(text, bindings))).await?;
         let asked = match asked {
             // The source of the rows is a running statement; writing them is not.
             Asked::Insert { model, rows } => Asked::Insert { model, rows: self.guard(rows, admitted, None) },
             other => other,
         };
         unpanicked(carry_out(&**changes, caller, asked)).await
+    }
+
+    /// Runs a changing statement once for each of `bindings`, the values of its parameters. An `INSERT` of `VALUES`
+    /// takes all of them as one statement.
+    ///
+    /// # Errors
+    /// The first that fails; those before it stay.
+    pub async fn run_each(
+        &self,
+        caller: &Caller,
+        text: &str,
+        bindings: Vec<Vec<ScalarValue>>,
+    ) -> Result<Answer, Error> {
+        if !first_word(text).eq_ignore_ascii_case("INSERT") {
+            let mut last = Answer::Changed { tag: "", rows: Some(0), job: None };
+            for parameters in bindings {
+                last = self.run(caller, text, parameters).await?;
+            }
+            return Ok(last);
+        }
+        Box::pin(self.change_each(caller, text, bindings)).await
     }
 
     /// Writes rows that a client sends beside statements (COPY, bulk ingest) into `table`, named as a statement names
@@ -161,11 +191,14 @@ impl Engine {
         }
     }
 
-    async fn ask(&self, text: &str, params: Vec<ScalarValue>) -> Result<Asked, Error> {
+    async fn ask(&self, text: &str, mut bindings: Vec<Vec<ScalarValue>>) -> Result<Asked, Error> {
         let mut state = self.session();
         match change_of(statement::parse_any(&state, text)?)? {
-            ast::Statement::Insert(insert) => self.ask_insert(&mut state, insert, params).await,
-            ast::Statement::Delete(delete) => self.ask_delete(&mut state, delete, params).await,
+            ast::Statement::Insert(insert) => self.ask_insert(&mut state, insert, bindings).await,
+            ast::Statement::Delete(delete) => {
+                let params = bindings.pop().unwrap_or_default();
+                self.ask_delete(&mut state, delete, params).await
+            }
             ast::Statement::CreateTable(create) => self.ask_create(create),
             ast::Statement::AlterTable(alter) => self.ask_alter(alter),
             other => Err(refuse(&other)),

@@ -36,7 +36,7 @@ use wattline_registry::Registry;
 use wattline_storage::{Snapshot, Store};
 
 use crate::aggregate::AggregateSeries;
-use crate::catalog::{CATALOG, Catalog, Catalogs, PUBLIC};
+use crate::catalog::{CATALOG, Catalog, Catalogs, PUBLIC, TableInfo};
 use crate::changes::{self, Changes};
 use crate::error::{Error, ErrorKind};
 use crate::plans::{self, Found, Plans, Shaped};
@@ -260,6 +260,11 @@ impl Engine {
     /// Every table as statements name it: for completion.
     pub fn table_names(&self) -> Vec<String> {
         self.inner.catalog.table_names()
+    }
+
+    /// Every table with its columns, but for those of `information_schema`.
+    pub fn tables(&self) -> Vec<TableInfo> {
+        self.inner.catalog.tables()
     }
 
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {

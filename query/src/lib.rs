@@ -26,7 +26,8 @@ mod tables;
 mod template;
 mod yields;
 
-pub use changes::Changes;
+pub use catalog::TableInfo;
+pub use changes::{Changes, is_change};
 pub use datafusion::common::ScalarValue;
 pub use datafusion::error::DataFusionError;
 pub use datafusion::execution::SendableRecordBatchStream;

@@ -25,7 +25,7 @@ use crate::http::{self, App};
 use crate::open::{Opened, open};
 use crate::policies::{self, Ruling};
 use crate::tls::{ClientCertificates, server_config};
-use crate::{backups, deletions, log, shutdown};
+use crate::{backups, deletions, flight, log, shutdown};
 
 /// Stack of threads that run statements: planning recurses with the depth of a statement, which `query` bounds for
 /// 2 MiB without optimisation; this is twice that.
@@ -45,7 +45,7 @@ pub struct Args {
 /// A listener that is open.
 #[derive(Clone, Debug)]
 pub struct Listening {
-    /// `http`, `https`, `mqtt` or `mqtts`.
+    /// `http`, `https`, `flight`, `mqtt` or `mqtts`.
     pub protocol: &'static str,
     /// Where, with the port that was found for port 0.
     pub url: String,
@@ -145,6 +145,7 @@ fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) 
         backup_dir: settings.backup_dir.clone(),
         http: settings.http.clone(),
         statements: 0.into(),
+        flight: Arc::default(),
         metrics: http::metrics::HttpMetrics::default(),
         listening: OnceLock::new(),
         started,
@@ -169,6 +170,20 @@ async fn bind_all(settings: &Settings) -> Result<Vec<Bound>> {
             )));
         }
         bound.push(http);
+    }
+    if let Some(address) = &settings.flight.listen {
+        let tls = settings.flight.tls.as_ref();
+        let tls =
+            tls.map(|files| server_config(files, ClientCertificates::Required, &[b"h2"])).transpose()?;
+        let flight = bind("flight.listen", "flight", address, tls).await?;
+        let certified = settings.flight.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if !flight.address.ip().is_loopback() && !certified {
+            return Err(Error::usage(format!(
+                "setting flight.listen: {address} can be reached from elsewhere, and Flight SQL has no accounts yet; \
+                 use a loopback address, or make clients show certificates (flight.tls.client_ca)"
+            )));
+        }
+        bound.push(flight);
     }
     if let Some(address) = &settings.mqtt.listen {
         bound.push(bind("mqtt.listen", "mqtt", address, None).await?);
@@ -228,6 +243,11 @@ fn start(
             http::connection::serve(socket, tls, router, settings, stop).await;
             Ok(())
         });
+    } else if protocol == "flight" {
+        let scheme = if tls.is_some() { "grpc+tls" } else { "grpc" };
+        let (app, settings) = (Arc::clone(app), settings.flight.clone());
+        tasks.spawn(flight::serve(socket, tls.map(TlsAcceptor::from), app, settings, stop));
+        return Listening { protocol, url: format!("{scheme}://{address}") };
     } else {
         let listener = match tls {
             None => MqttListener::plain(socket),

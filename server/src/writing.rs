@@ -51,7 +51,7 @@ fn operator(caller: &Caller) -> String {
 #[async_trait]
 impl Changes for Writing {
     async fn insert(&self, _: &Caller, model: &Model, rows: SendableRecordBatchStream) -> Result<u64, Error> {
-        rows::write(&self.ingestor, model, rows).await
+        Box::pin(rows::write(&self.ingestor, model, rows)).await
     }
 
     async fn delete(&self, caller: &Caller, deletion: Deletion) -> Result<i64, Error> {

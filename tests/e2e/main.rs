@@ -10,6 +10,7 @@ mod bad_input;
 mod clients;
 mod connections;
 mod crash;
+mod flight;
 mod object_backup;
 mod real_data;
 mod registration;

@@ -31,6 +31,8 @@ pub struct Server {
     pub mqtt: SocketAddr,
     /// Where MQTT over TLS is, if it is on.
     pub mqtt_tls: Option<SocketAddr>,
+    /// Where Flight SQL is, if it is on.
+    pub flight: Option<SocketAddr>,
     /// From the start of the process to `ready`.
     pub ready_after: Duration,
     log: Arc<Mutex<Vec<String>>>,
@@ -71,8 +73,15 @@ impl Server {
         follow(stderr, Arc::clone(&log));
         // From here on Drop stops the process.
         let none = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server =
-            Server { child, http: none, mqtt: none, mqtt_tls: None, ready_after: Duration::ZERO, log };
+        let mut server = Server {
+            child,
+            http: none,
+            mqtt: none,
+            mqtt_tls: None,
+            flight: None,
+            ready_after: Duration::ZERO,
+            log,
+        };
         loop {
             if let Some(ready_after) = server.look_for_addresses(begin) {
                 server.ready_after = ready_after;
@@ -96,6 +105,7 @@ impl Server {
                 match name.as_str() {
                     "http" => self.http = address,
                     "mqtt" => self.mqtt = address,
+                    "flight" => self.flight = Some(address),
                     "mqtts" => self.mqtt_tls = Some(address),
                     _ => {}
                 }

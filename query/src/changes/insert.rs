@@ -35,10 +35,10 @@ impl Engine {
         &self,
         state: &mut SessionState,
         insert: ast::Insert,
-        params: Vec<ScalarValue>,
+        bindings: Vec<Vec<ScalarValue>>,
     ) -> Result<Asked, Error> {
         let (model, targets, source) = self.plan_source(state, insert).await?;
-        let source = with_params(source, params)?;
+        let source = with_bindings(source, bindings)?;
         let plan = hand_over(source, &targets).map_err(|e| self.planning(&e))?;
         let rows = self.execute(state, &plan).await?;
         Ok(Asked::Insert { model, rows })
@@ -81,6 +81,24 @@ impl Engine {
         let targets = targets(&model, &insert.columns, given)?;
         Ok((model, targets, plan))
     }
+}
+
+/// The source with its parameters put in: the rows of VALUES once for each binding.
+fn with_bindings(source: LogicalPlan, mut bindings: Vec<Vec<ScalarValue>>) -> Result<LogicalPlan, Error> {
+    if bindings.len() < 2 {
+        return with_params(source, bindings.pop().unwrap_or_default());
+    }
+    if !matches!(source, LogicalPlan::Values(_)) {
+        let message = "INSERT of a query runs with one row of parameters; several are for VALUES";
+        return Err(wrong(message));
+    }
+    let mut rows = Vec::new();
+    for params in bindings {
+        if let LogicalPlan::Values(values) = with_params(source.clone(), params)? {
+            rows.extend(values.values);
+        }
+    }
+    LogicalPlanBuilder::values(rows).and_then(LogicalPlanBuilder::build).map_err(Error::from)
 }
 
 fn check_clauses(insert: &ast::Insert) -> Result<(), Error> {

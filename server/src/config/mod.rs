@@ -37,6 +37,9 @@ pub struct SettingsArgs {
     /// Address of the HTTP listener, or "off"
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
+    /// Address of the Flight SQL listener, or "off"
+    #[arg(long, value_name = "ADDR")]
+    pub flight: Option<String>,
     /// Address of the plain MQTT listener, or "off"
     #[arg(long, value_name = "ADDR")]
     pub mqtt: Option<String>,
@@ -99,6 +102,7 @@ impl SettingsArgs {
         let own = [
             ("--data-dir", &self.data_dir),
             ("--http", &self.http),
+            ("--flight", &self.flight),
             ("--mqtt", &self.mqtt),
             ("--mqtt-tls", &self.mqtt_tls),
             ("--mqtt-tls-cert", &self.mqtt_tls_cert),
@@ -160,6 +164,21 @@ pub struct HttpSettings {
     pub read_timeout: Duration,
     /// Time a client may take nothing of its answer.
     pub write_timeout: Duration,
+    /// TLS.
+    pub tls: Option<TlsFiles>,
+}
+
+/// Settings of the Flight SQL listener.
+#[derive(Clone, Debug)]
+pub struct FlightSettings {
+    /// `host:port`, `None` for no listener.
+    pub listen: Option<String>,
+    /// Bytes of one message, and so of one record batch that is written.
+    pub batch_bytes_max: usize,
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// Time a client may be silent while it sends rows.
+    pub read_timeout: Duration,
     /// TLS.
     pub tls: Option<TlsFiles>,
 }
@@ -242,6 +261,8 @@ pub struct Settings {
     pub log_level: String,
     /// HTTP.
     pub http: HttpSettings,
+    /// Flight SQL.
+    pub flight: FlightSettings,
     /// MQTT.
     pub mqtt: MqttSettings,
     /// Intake.
@@ -301,6 +322,13 @@ impl Settings {
                 read_timeout: get.duration("http.read_timeout"),
                 write_timeout: get.duration("http.write_timeout"),
                 tls: http_tls,
+            },
+            flight: FlightSettings {
+                listen: get.listen("flight.listen"),
+                batch_bytes_max: get.bytes("flight.batch_max") as usize,
+                connections_max: get.count("flight.connections_max") as usize,
+                read_timeout: get.duration("flight.read_timeout"),
+                tls: get.tls("flight.tls")?,
             },
             mqtt: MqttSettings {
                 listen: get.listen("mqtt.listen"),

@@ -17,6 +17,7 @@ use wattline_storage::ShardStatus;
 
 use super::App;
 use super::process::Process;
+use crate::flight::FlightMetrics;
 
 /// Upper bounds of the time histogram, in seconds: a latest value answers in the first, a report in the last.
 const SECONDS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0];
@@ -92,9 +93,22 @@ pub async fn render(State(app): State<Arc<App>>) -> Response {
     intake(&mut text, &app);
     registry(&mut text, &app);
     http(&mut text, &app.metrics);
+    flight(&mut text, &app.flight);
     let statements = app.statements.load(Ordering::Relaxed);
     text.one("wattline_sql_statements", "gauge", "SQL statements under way.", [(String::new(), statements)]);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response()
+}
+
+fn flight(text: &mut Text, counts: &FlightMetrics) {
+    for (name, kind, help, count) in [
+        ("connections", "gauge", "Flight connections open now.", &counts.connections),
+        ("statements_total", "counter", "Statements begun over Flight.", &counts.statements),
+        ("rows_sent_total", "counter", "Rows sent over Flight.", &counts.rows_sent),
+        ("rows_written_total", "counter", "Rows of bulk ingest over Flight.", &counts.rows_written),
+    ] {
+        let count = count.load(Ordering::Relaxed);
+        text.one(&format!("wattline_flight_{name}"), kind, help, [(String::new(), count)]);
+    }
 }
 
 struct Text(String);

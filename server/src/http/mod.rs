@@ -47,6 +47,7 @@ use self::error::{ApiError, ApiKind};
 use self::metrics::HttpMetrics;
 use crate::config::HttpSettings;
 use crate::deletions::Jobs;
+use crate::flight::FlightMetrics;
 use crate::operations::Operations;
 use crate::policies::Ruling;
 use crate::serve::Listening;
@@ -78,6 +79,8 @@ pub struct App {
     pub http: HttpSettings,
     /// Statements under way.
     pub statements: AtomicU64,
+    /// Counts of what goes over Flight.
+    pub flight: Arc<FlightMetrics>,
     /// Counts of requests.
     pub metrics: HttpMetrics,
     /// Listeners, once all are open.

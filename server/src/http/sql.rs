@@ -68,8 +68,7 @@ pub async fn run(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) ->
     let (sender, mut pieces) = mpsc::channel::<Piece>(PIECES_MAX);
     let queries = app.queries.clone();
     let task = Task(queries.spawn(async move {
-        app.statements.fetch_add(1, Ordering::Relaxed);
-        let _counted = Counted(&app);
+        let _counted = Counted::new(&app);
         execute(&app, format, &text, params, &sender).await;
     }));
     match pieces.recv().await {
@@ -206,7 +205,16 @@ impl Drop for Task {
     }
 }
 
-struct Counted<'a>(&'a App);
+/// A statement under way; counts as ended when dropped.
+pub(crate) struct Counted<'a>(&'a App);
+
+impl<'a> Counted<'a> {
+    /// A statement begins.
+    pub(crate) fn new(app: &'a App) -> Counted<'a> {
+        app.statements.fetch_add(1, Ordering::Relaxed);
+        Counted(app)
+    }
+}
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
