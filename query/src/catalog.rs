@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::Result;
@@ -46,14 +47,25 @@ pub(crate) const SYSTEM: &str = "system";
 
 type Tables = BTreeMap<String, Arc<dyn TableProvider>>;
 
+/// A table, for who asks what there is.
+#[derive(Clone, Debug)]
+pub struct TableInfo {
+    /// Its schema.
+    pub schema: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Its columns.
+    pub columns: SchemaRef,
+}
+
 /// The tables of one version of the registry.
 struct View {
     version: u64,
     public: Arc<Tables>,
     latest: Arc<Tables>,
     normalized: Arc<Tables>,
-    /// Number and path of the model behind a table of the three above.
-    models: BTreeMap<String, (u32, String)>,
+    /// Which model each table of samples belongs to.
+    models: BTreeMap<String, Arc<Model>>,
     /// As PostgreSQL numbers all that; made when first asked for.
     pg: OnceLock<(Relations, Arc<Tables>)>,
 }
@@ -91,7 +103,7 @@ impl Catalog {
         public.insert("assets".to_owned(), Arc::new(RowsTable(Assets::new(self.registry.clone()))));
         public.insert("models".to_owned(), Arc::new(RowsTable(Models::new(self.registry.clone()))));
         let (mut latest, mut normalized) = (Tables::new(), Tables::new());
-        let mut numbers = BTreeMap::new();
+        let mut by_table = BTreeMap::new();
         let policies = self.registry.policies(false);
         let is_normalized =
             |model| policies.of(model).is_some_and(|policy| policy.points.iter().any(|p| p.normalized));
@@ -102,21 +114,15 @@ impl Catalog {
             let (registry, store) = (self.registry.clone(), self.store.clone());
             let table = LatestTable::new(Arc::clone(&model), registry.clone(), store.clone());
             latest.insert(name.clone(), Arc::new(table));
-            numbers.insert(name.clone(), (model.id.0, model.path.clone()));
             if is_normalized(model.id) {
                 let table = ModelTable::normalized(Arc::clone(&model), registry.clone(), store.clone());
                 normalized.insert(name.clone(), Arc::new(table));
             }
+            by_table.insert(name.clone(), Arc::clone(&model));
             public.insert(name, Arc::new(ModelTable::new(model, registry, store)));
         }
-        View {
-            version,
-            public: Arc::new(public),
-            latest: Arc::new(latest),
-            normalized: Arc::new(normalized),
-            models: numbers,
-            pg: OnceLock::new(),
-        }
+        let (public, latest, normalized) = (Arc::new(public), Arc::new(latest), Arc::new(normalized));
+        View { version, public, latest, normalized, models: by_table, pg: OnceLock::new() }
     }
 
     /// All tables, as PostgreSQL's clients are told of them.
@@ -139,12 +145,12 @@ impl Catalog {
                     relations.push(Relation {
                         oid: model.map_or_else(
                             || pg::relations::of_name(schema, name),
-                            |(id, _)| pg::relations::of_model(*id, schema),
+                            |model| pg::relations::of_model(model.id.0, schema),
                         ),
                         schema,
                         name: name.clone(),
                         columns: table.schema(),
-                        comment: model.map(|(_, path)| format!("thing model {path}")),
+                        comment: model.map(|model| format!("thing model {}", model.path)),
                     });
                 }
             }
@@ -181,6 +187,36 @@ impl Catalog {
     /// Moves on whenever tables, columns or assets change.
     pub(crate) fn version(&self) -> u64 {
         self.registry.version()
+    }
+
+    /// Every table with its columns, by schema and name.
+    pub(crate) fn tables(&self) -> Vec<TableInfo> {
+        let view = self.view();
+        let schemas = [
+            (LATEST, &view.latest),
+            (NORMALIZED, &view.normalized),
+            (PUBLIC, &view.public),
+            (SYSTEM, &self.system),
+        ];
+        let of_schema = |(schema, tables): (&'static str, &Arc<Tables>)| -> Vec<TableInfo> {
+            let info = |(name, table): (&String, &Arc<dyn TableProvider>)| TableInfo {
+                schema,
+                name: name.clone(),
+                columns: table.schema(),
+            };
+            tables.iter().map(info).collect()
+        };
+        schemas.into_iter().flat_map(of_schema).collect()
+    }
+
+    /// The model whose samples the table `name` of [`PUBLIC`] holds.
+    pub(crate) fn model_of(&self, name: &str) -> Option<Arc<Model>> {
+        self.view().models.get(name).cloned()
+    }
+
+    /// Who exists.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Every table as statements name it, to find the one that was meant.

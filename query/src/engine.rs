@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, ParamValues, ScalarValue};
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -38,7 +38,8 @@ use wattline_registry::Registry;
 use wattline_storage::{Snapshot, Store};
 
 use crate::aggregate::AggregateSeries;
-use crate::catalog::{CATALOG, Catalog, Catalogs, PUBLIC};
+use crate::catalog::{CATALOG, Catalog, Catalogs, PUBLIC, TableInfo};
+use crate::changes::{self, Changes};
 use crate::error::{Error, ErrorKind};
 use crate::functions;
 use crate::plans::{self, Found, Plans, Shaped};
@@ -55,7 +56,7 @@ const TURN_WAIT: Duration = Duration::from_secs(5);
 
 /// Depth (see `statement::depth`) from which a statement is planned on a stack of its own. Below, the two megabytes of
 /// a thread are plenty even in a build without optimisation.
-const DEEP: usize = 24;
+pub(crate) const DEEP: usize = 24;
 
 /// That stack: several times of what the deepest statement allowed takes in a build without optimisation. Only what
 /// is touched costs memory.
@@ -117,6 +118,8 @@ impl QuerySettings {
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
+    /// Who carries changes out; `None`: this engine only reads.
+    changes: Option<Arc<dyn Changes>>,
 }
 
 struct Inner {
@@ -150,6 +153,8 @@ pub enum Answer {
         tag: &'static str,
         /// Rows it wrote or read, where that is known.
         rows: Option<u64>,
+        /// The deletion job that gives the room back, where one began.
+        job: Option<i64>,
     },
 }
 
@@ -163,7 +168,12 @@ pub struct Description {
 }
 
 impl Description {
-    fn of(plan: &LogicalPlan) -> Result<Description, Error> {
+    /// Of a statement without parameters that only changes something.
+    pub(crate) fn of_nothing() -> Description {
+        Description { schema: Arc::new(Schema::empty()), parameters: Vec::new() }
+    }
+
+    pub(crate) fn of(plan: &LogicalPlan) -> Result<Description, Error> {
         let types = plan.get_parameter_types().map_err(Error::from)?;
         let mut parameters = Vec::new();
         for (name, data_type) in types {
@@ -190,7 +200,14 @@ impl Engine {
         let state = session(&settings, Arc::clone(&catalog))?;
         let turns = Arc::new(Semaphore::new(settings.statements_max));
         let (context, plans) = (state.task_ctx(), Plans::default());
-        Ok(Engine { inner: Arc::new(Inner { store, settings, catalog, state, context, plans, turns }) })
+        let inner = Inner { store, settings, catalog, state, context, plans, turns };
+        Ok(Engine { inner: Arc::new(inner), changes: None })
+    }
+
+    /// The same engine, which hands what statements change to `changes`.
+    #[must_use]
+    pub fn with_changes(self, changes: Arc<dyn Changes>) -> Engine {
+        Engine { changes: Some(changes), ..self }
     }
 
     /// Plans and starts one statement; `$1` stands for `params[0]` and so on. All tables of samples are read as of
@@ -212,26 +229,11 @@ impl Engine {
         text: &str,
         params: Vec<ScalarValue>,
     ) -> Result<SendableRecordBatchStream, Error> {
-        let turn = self.turn().await?;
-        let deadline = self.inner.settings.timeout.map(|limit| Instant::now() + limit);
+        let admitted = self.admit().await?;
         let (depth, tokens) = statement::depth(text)?;
-        let start = on_stack(depth >= DEEP, Box::pin(self.start(caller, text, tokens, params)));
-        let guarded = Box::pin(AssertUnwindSafe(start).catch_unwind());
-        let started = match deadline {
-            Some(deadline) => {
-                timeout_at(deadline, guarded).await.map_err(|_| self.inner.settings.too_slow())?
-            }
-            None => guarded.await,
-        };
-        let rows = started.map_err(|_| panicked())??;
-        Ok(Box::pin(Guarded {
-            schema: rows.schema(),
-            rows: Some(rows),
-            sleep: deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline))),
-            rows_left: self.inner.settings.rows_max,
-            settings: self.inner.settings.clone(),
-            _turn: turn,
-        }))
+        let start = Box::pin(self.start(caller, text, tokens, params));
+        let rows = self.bounded(&admitted, depth >= DEEP, start).await?;
+        Ok(self.guard(rows, admitted, self.inner.settings.rows_max))
     }
 
     /// Runs one statement for `caller`, whatever it does; see [`sql`](Self::sql).
@@ -239,7 +241,10 @@ impl Engine {
     /// # Errors
     /// See [`ErrorKind`].
     pub async fn run(&self, caller: &Caller, text: &str, params: Vec<ScalarValue>) -> Result<Answer, Error> {
-        self.rows(Some(caller), text, params).await.map(Answer::Rows)
+        match changes::is_change(text) {
+            false => self.rows(Some(caller), text, params).await.map(Answer::Rows),
+            true => Box::pin(self.change(caller, text, params)).await,
+        }
     }
 
     /// What a statement would give and what it wants, without running it: for clients that prepare.
@@ -261,12 +266,13 @@ impl Engine {
         declared: Option<&[Option<DataType>]>,
     ) -> Result<Description, Error> {
         let deep = statement::depth(text)?.0 >= DEEP;
+        if changes::is_change(text) {
+            return unpanicked(on_stack(deep, Box::pin(self.describe_change(text)))).await;
+        }
         let describe = Box::pin(async {
-            let mut state = self.state(self.inner.store.snapshot());
-            let names = || self.inner.catalog.table_names();
+            let mut state = self.session();
             let statement = statement::parse(&state, text, None)?;
-            let planning = |e: DataFusionError| Error::of_planning(&e, &names);
-            let plan = plan(&mut state, statement).await.map_err(planning)?;
+            let plan = self.plan(&mut state, statement).await?;
             let mut description = Description::of(&plan)?;
             let Some(declared) = declared else { return Ok(description) };
             let n = description.parameters.len().max(declared.len());
@@ -281,8 +287,7 @@ impl Engine {
             description.schema = Arc::clone(plan.schema().inner());
             Ok(description)
         });
-        let described = AssertUnwindSafe(on_stack(deep, describe)).catch_unwind().await;
-        described.map_err(|_| panicked())?
+        unpanicked(on_stack(deep, describe)).await
     }
 
     /// How many statements were served by a plan that was kept.
@@ -295,6 +300,11 @@ impl Engine {
         self.inner.catalog.table_names()
     }
 
+    /// Every table with its columns, but for those of `information_schema`.
+    pub fn tables(&self) -> Vec<TableInfo> {
+        self.inner.catalog.tables()
+    }
+
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
         let turn = timeout(TURN_WAIT, Arc::clone(&self.inner.turns).acquire_owned());
         match turn.await {
@@ -304,6 +314,79 @@ impl Engine {
                 Err(Error::new(ErrorKind::Busy, format!("{running} statements are running, try again later")))
             }
         }
+    }
+
+    /// A place among the running statements, and the time until which it may run.
+    pub(crate) async fn admit(&self) -> Result<Admitted, Error> {
+        let turn = self.turn().await?;
+        Ok(Admitted { turn, deadline: self.inner.settings.timeout.map(|limit| Instant::now() + limit) })
+    }
+
+    /// `future` within the time of `admitted`; a panic in it is an error.
+    pub(crate) async fn bounded<T>(
+        &self,
+        admitted: &Admitted,
+        deep: bool,
+        future: Pin<Box<impl Future<Output = Result<T, Error>>>>,
+    ) -> Result<T, Error> {
+        let guarded = Box::pin(unpanicked(on_stack(deep, future)));
+        match admitted.deadline {
+            Some(deadline) => {
+                timeout_at(deadline, guarded).await.map_err(|_| self.inner.settings.too_slow())?
+            }
+            None => guarded.await,
+        }
+    }
+
+    /// `rows` with the limits of a running statement.
+    pub(crate) fn guard(
+        &self,
+        rows: SendableRecordBatchStream,
+        admitted: Admitted,
+        rows_max: Option<u64>,
+    ) -> SendableRecordBatchStream {
+        Box::pin(Guarded {
+            schema: rows.schema(),
+            rows: Some(rows),
+            sleep: admitted.deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline))),
+            rows_left: rows_max,
+            settings: self.inner.settings.clone(),
+            _turn: admitted.turn,
+        })
+    }
+
+    /// The session of a statement that begins now.
+    pub(crate) fn session(&self) -> SessionState {
+        // Before the catalog is asked: an asset in the snapshot is then also in the catalog's view.
+        self.state(self.inner.store.snapshot())
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
+    }
+
+    pub(crate) fn changes(&self) -> Option<&Arc<dyn Changes>> {
+        self.changes.as_ref()
+    }
+
+    /// The plan of a statement that only reads.
+    pub(crate) async fn plan(
+        &self,
+        state: &mut SessionState,
+        statement: Statement,
+    ) -> Result<LogicalPlan, Error> {
+        let plan = plan(state, statement).await.and_then(|plan| {
+            // The statement was allowed by its syntax; this is the same promise kept by the plan.
+            let reads_only =
+                SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+            reads_only.verify_plan(&plan).map(|()| plan)
+        });
+        plan.map_err(|e| self.planning(&e))
+    }
+
+    /// An error met while planning, with the table that was probably meant.
+    pub(crate) fn planning(&self, error: &DataFusionError) -> Error {
+        Error::of_planning(error, &|| self.inner.catalog.table_names())
     }
 
     async fn start(
@@ -326,13 +409,21 @@ impl Engine {
             }
         }
         let mut state = self.state(snapshot);
-        let names = || self.inner.catalog.table_names();
-        let planning = |e: DataFusionError| Error::of_planning(&e, &names);
         let user = caller.and_then(|caller| caller.account.as_deref());
         let statement = statement::parse(&state, text, user)?;
-        let plan = plan(&mut state, statement).await.map_err(planning)?;
+        let plan = self.plan(&mut state, statement).await?;
         let plan = with_params(plan, params)?;
-        let plan = state.create_physical_plan(&plan).await.map_err(planning)?;
+        self.execute(&state, &plan).await
+    }
+
+    /// The rows of a plan.
+    pub(crate) async fn execute(
+        &self,
+        state: &SessionState,
+        plan: &LogicalPlan,
+    ) -> Result<SendableRecordBatchStream, Error> {
+        let planning = |e: DataFusionError| self.planning(&e);
+        let plan = state.create_physical_plan(plan).await.map_err(planning)?;
         execute_stream(plan, state.task_ctx()).map_err(planning)
     }
 
@@ -350,12 +441,23 @@ impl Engine {
         state.config_mut().set_extension(Arc::new(Values(shaped.values)));
         let planned = async {
             let statement = statement::parse(&state, &shaped.shape, None).ok()?;
-            let plan = plan(&mut state, statement).await.ok()?;
+            let plan = self.plan(&mut state, statement).await.ok()?;
             state.create_physical_plan(&plan).await.ok()
         };
         let planned = planned.await;
         self.inner.plans.keep(shaped.shape, planned.as_ref(), version);
     }
+}
+
+/// A statement's place among those that run.
+pub(crate) struct Admitted {
+    turn: OwnedSemaphorePermit,
+    deadline: Option<Instant>,
+}
+
+/// `future`, whose panic is an error.
+pub(crate) async fn unpanicked<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    AssertUnwindSafe(future).catch_unwind().await.map_err(|_| panicked())?
 }
 
 /// Polls `future`, a `deep` one on a stack of its own.
@@ -369,22 +471,20 @@ async fn on_stack<T>(deep: bool, mut future: Pin<Box<impl Future<Output = T>>>) 
 
 /// Names as written; failing that, unquoted names in lower case. If both fail the first failure is told, as it names
 /// what the user wrote.
-async fn plan(state: &mut SessionState, statement: Statement) -> Result<LogicalPlan, DataFusionError> {
-    let plan = match state.statement_to_plan(statement.clone()).await {
-        Ok(plan) => plan,
+pub(crate) async fn plan(
+    state: &mut SessionState,
+    statement: Statement,
+) -> Result<LogicalPlan, DataFusionError> {
+    match state.statement_to_plan(statement.clone()).await {
+        Ok(plan) => Ok(plan),
         Err(as_written) => {
             state.config_mut().options_mut().sql_parser.enable_ident_normalization = true;
-            state.statement_to_plan(statement).await.map_err(|_| as_written)?
+            state.statement_to_plan(statement).await.map_err(|_| as_written)
         }
-    };
-    // The statement was allowed by its syntax; this is the same promise kept by the plan.
-    let reads_only =
-        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    reads_only.verify_plan(&plan)?;
-    Ok(plan)
+    }
 }
 
-fn with_params(plan: LogicalPlan, params: Vec<ScalarValue>) -> Result<LogicalPlan, Error> {
+pub(crate) fn with_params(plan: LogicalPlan, params: Vec<ScalarValue>) -> Result<LogicalPlan, Error> {
     let names = plan.get_parameter_names().map_err(Error::from)?;
     for name in &names {
         let number = parameter_number(name)?;
@@ -400,7 +500,7 @@ fn with_params(plan: LogicalPlan, params: Vec<ScalarValue>) -> Result<LogicalPla
 }
 
 /// The number of the parameter `$number`, from 1 on.
-fn parameter_number(name: &str) -> Result<usize, Error> {
+pub(crate) fn parameter_number(name: &str) -> Result<usize, Error> {
     let number = name.strip_prefix('$').and_then(|n| n.parse().ok()).filter(|&n| n > 0);
     number.ok_or_else(|| {
         let message = format!("parameter {name} is not a number: use $1, $2, …");

@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Limit,
     /// Ask for less or allow more time.
     Timeout,
+    /// Make room on the disk.
+    Full,
     /// Look at the store: what it holds could not be read.
     Damaged,
     /// Report it: the server is wrong.
@@ -34,6 +36,7 @@ impl ErrorKind {
             ErrorKind::Busy => "busy",
             ErrorKind::Limit => "limit",
             ErrorKind::Timeout => "timeout",
+            ErrorKind::Full => "full",
             ErrorKind::Damaged => "damaged",
             ErrorKind::Bug => "bug",
         }
@@ -59,7 +62,7 @@ pub struct Error {
 
 impl Error {
     /// An error without a place.
-    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error { kind, message: message.into(), position: None }
     }
 
@@ -102,18 +105,19 @@ impl Error {
     }
 
     /// An error of the store.
-    pub(crate) fn of_storage(error: &wattline_storage::Error) -> Error {
+    pub fn of_storage(error: &wattline_storage::Error) -> Error {
         let kind = match error.kind() {
             StorageKind::Input => ErrorKind::Input,
             StorageKind::Busy | StorageKind::Closed => ErrorKind::Busy,
-            StorageKind::Damaged | StorageKind::Io | StorageKind::Full => ErrorKind::Damaged,
+            StorageKind::Damaged | StorageKind::Io => ErrorKind::Damaged,
+            StorageKind::Full => ErrorKind::Full,
             StorageKind::Bug => ErrorKind::Bug,
         };
         Error::new(kind, error.to_string())
     }
 
     /// Wrapped, so that it can travel in a stream of record batches. `Error::from` takes it out again.
-    pub(crate) fn into_datafusion(self) -> DataFusionError {
+    pub fn into_datafusion(self) -> DataFusionError {
         DataFusionError::External(Box::new(self))
     }
 

@@ -56,8 +56,29 @@ pub(crate) fn depth(text: &str) -> Result<(usize, Vec<Token>), Error> {
 /// # Errors
 /// Input, with the place where the parser knows it.
 pub(crate) fn parse(state: &SessionState, text: &str, user: Option<&str>) -> Result<Statement, Error> {
+    let mut statement = parse_any(state, text)?;
+    check_reads_only(&statement)?;
+    check_expansion(&statement)?;
+    rewrite(&mut statement, text, user);
+    Ok(statement)
+}
+
+/// A query within a statement that changes something: an INSERT's source.
+///
+/// # Errors
+/// Input where it does not only read, Limit where it is too large.
+pub(crate) fn check_source(query: &ast::Query) -> Result<(), Error> {
+    check_query(query)?;
+    check_named(query)
+}
+
+/// Parses `text`, whose [`depth`] is known to be bearable, whatever it does.
+///
+/// # Errors
+/// Input, with the place where the parser knows it.
+pub(crate) fn parse_any(state: &SessionState, text: &str) -> Result<Statement, Error> {
     let dialect = state.config_options().sql_parser.dialect;
-    let mut statement = state.sql_to_statement(text, &dialect).map_err(|e| match Error::from(e) {
+    state.sql_to_statement(text, &dialect).map_err(|e| match Error::from(e) {
         e if e.message().starts_with("no SQL statements") => {
             Error::new(ErrorKind::Input, "there is no statement")
         }
@@ -65,11 +86,7 @@ pub(crate) fn parse(state: &SessionState, text: &str, user: Option<&str>) -> Res
             Error::new(ErrorKind::Input, "one statement at a time, please: there are several")
         }
         e => e,
-    })?;
-    check_reads_only(&statement)?;
-    check_expansion(&statement)?;
-    rewrite(&mut statement, text, user);
-    Ok(statement)
+    })
 }
 
 /// Bounds what named queries grow to. Scopes are not told apart: queries of one name count as if each use meant all.
@@ -80,6 +97,10 @@ fn check_expansion(statement: &Statement) -> Result<(), Error> {
     }
     let Statement::Statement(sql) = sql else { return Ok(()) };
     let ast::Statement::Query(query) = &**sql else { return Ok(()) };
+    check_named(query)
+}
+
+fn check_named(query: &ast::Query) -> Result<(), Error> {
     let mut named = Named::default();
     if query.visit(&mut named).is_break() || named.0.is_empty() {
         return Ok(());
@@ -187,7 +208,10 @@ fn check_query(query: &ast::Query) -> Result<(), Error> {
 }
 
 fn refused(what: &str) -> Error {
-    let message = format!("{what} is not allowed: SQL only reads here (SELECT, EXPLAIN, SHOW, DESCRIBE)");
+    let message = format!(
+        "{what} is not allowed here: SQL reads (SELECT, EXPLAIN, SHOW, DESCRIBE) and writes by INSERT, DELETE, \
+         CREATE TABLE and ALTER TABLE"
+    );
     Error::new(ErrorKind::Input, message)
 }
 

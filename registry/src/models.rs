@@ -1,6 +1,6 @@
 //! Thing models: typed measure points, inheritance, and numbers that never change.
 //!
-//! Owns: creating models, adding points to them and to all that inherit from them, and their rows. Does not own: the
+//! Owns: creating models, adding points to them and to all that inherit from them, renaming points, and their rows. Does not own: the
 //! shape of a model ([`wattline_model::Model`]) or its JSON form (`thing_json`).
 //!
 //! Points are kept flattened: every model has rows for all its points, the inherited too, under its own dense
@@ -21,6 +21,7 @@ use crate::{Registry, check, number};
 use self::rows::insert_points;
 pub(crate) use self::rows::load;
 
+mod rename;
 mod rows;
 
 /// Models of one registry: each is a table to SQL and a part of every catalog answer.

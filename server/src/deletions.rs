@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use wattline_model::{Deletion, DeletionTarget};
 use wattline_registry::{DeletionJob, DeletionStatus, Error as RegistryError, Registry};
@@ -17,72 +18,90 @@ use wattline_storage::{PendingDeletion, Store};
 
 use crate::error::{Error, Result};
 use crate::http::error::{ApiError, ApiKind};
-use crate::http::{App, OPERATOR, blocking, now_micros};
+use crate::http::{blocking, now_micros};
 
 /// How often it is looked whether running jobs are carried out.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Submits a job and brings it into force.
-///
-/// # Errors
-/// Where the registry or the store refuses; then the job is noted as failed.
-pub async fn submit(app: &App, deletion: Deletion) -> std::result::Result<DeletionJob, ApiError> {
-    app.take_changes()?;
-    let (registry, now) = (app.registry.clone(), now_micros());
-    let job = blocking(move || registry.submit_deletion(deletion, OPERATOR, now)).await?;
-    bring_into_force(app, job).await
+/// Deletion jobs of one store.
+pub struct Jobs {
+    registry: Registry,
+    store: Store,
+    /// Told when a job begins to run.
+    runs: Notify,
 }
 
-/// The job with this number.
-///
-/// # Errors
-/// `NotFound` where there is none.
-pub async fn job(app: &App, id: i64) -> std::result::Result<DeletionJob, ApiError> {
-    let registry = app.registry.clone();
-    blocking(move || registry.deletion_job(id)).await
-}
-
-/// Submits a failed job again.
-///
-/// # Errors
-/// `Conflict` where it has not failed, else as [`submit`].
-pub async fn resubmit(app: &App, id: i64) -> std::result::Result<DeletionJob, ApiError> {
-    let job = job(app, id).await?;
-    if job.status != DeletionStatus::Failed {
-        let what =
-            format!("deletion job {id} is {}; only a failed one is submitted again", job.status.name());
-        return Err(ApiError::new(ApiKind::Conflict, what));
+impl Jobs {
+    /// The jobs that `registry` notes and `store` carries out.
+    pub fn new(registry: Registry, store: Store) -> Jobs {
+        Jobs { registry, store, runs: Notify::new() }
     }
-    let job = change(app, id, DeletionStatus::Submitted, None).await?;
-    bring_into_force(app, job).await
-}
 
-async fn bring_into_force(app: &App, job: DeletionJob) -> std::result::Result<DeletionJob, ApiError> {
-    match app.store.delete(&job.deletion).await {
-        // Latest values are in memory: there is nothing left to carry out.
-        Ok(()) if job.deletion.target == DeletionTarget::Latest => {
-            change(app, job.id, DeletionStatus::Finished, None).await
+    /// Submits a job for `operator` and brings it into force.
+    ///
+    /// # Errors
+    /// Where the registry or the store refuses; then the job is noted as failed.
+    pub async fn submit(
+        &self,
+        deletion: Deletion,
+        operator: &str,
+    ) -> std::result::Result<DeletionJob, ApiError> {
+        let (registry, operator, now) = (self.registry.clone(), operator.to_owned(), now_micros());
+        let job = blocking(move || registry.submit_deletion(deletion, &operator, now)).await?;
+        self.bring_into_force(job).await
+    }
+
+    /// The job with this number.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none.
+    pub async fn job(&self, id: i64) -> std::result::Result<DeletionJob, ApiError> {
+        let registry = self.registry.clone();
+        blocking(move || registry.deletion_job(id)).await
+    }
+
+    /// Submits a failed job again.
+    ///
+    /// # Errors
+    /// `Conflict` where it has not failed, else as [`Jobs::submit`].
+    pub async fn resubmit(&self, id: i64) -> std::result::Result<DeletionJob, ApiError> {
+        let job = self.job(id).await?;
+        if job.status != DeletionStatus::Failed {
+            let what =
+                format!("deletion job {id} is {}; only a failed one is submitted again", job.status.name());
+            return Err(ApiError::new(ApiKind::Conflict, what));
         }
-        Ok(()) => {
-            let job = change(app, job.id, DeletionStatus::Running, None).await?;
-            app.deletion_runs.notify_one();
-            Ok(job)
-        }
-        Err(error) => {
-            change(app, job.id, DeletionStatus::Failed, Some(error.to_string())).await?;
-            Err(error.into())
+        let job = self.change(id, DeletionStatus::Submitted, None).await?;
+        self.bring_into_force(job).await
+    }
+
+    async fn bring_into_force(&self, job: DeletionJob) -> std::result::Result<DeletionJob, ApiError> {
+        match self.store.delete(&job.deletion).await {
+            // Latest values are in memory: there is nothing left to carry out.
+            Ok(()) if job.deletion.target == DeletionTarget::Latest => {
+                self.change(job.id, DeletionStatus::Finished, None).await
+            }
+            Ok(()) => {
+                let job = self.change(job.id, DeletionStatus::Running, None).await?;
+                self.runs.notify_one();
+                Ok(job)
+            }
+            Err(error) => {
+                self.change(job.id, DeletionStatus::Failed, Some(error.to_string())).await?;
+                Err(error.into())
+            }
         }
     }
-}
 
-async fn change(
-    app: &App,
-    id: i64,
-    status: DeletionStatus,
-    error: Option<String>,
-) -> std::result::Result<DeletionJob, ApiError> {
-    let (registry, now) = (app.registry.clone(), now_micros());
-    blocking(move || registry.move_deletion(id, status, error.as_deref(), now)).await
+    async fn change(
+        &self,
+        id: i64,
+        status: DeletionStatus,
+        error: Option<String>,
+    ) -> std::result::Result<DeletionJob, ApiError> {
+        let (registry, now) = (self.registry.clone(), now_micros());
+        blocking(move || registry.move_deletion(id, status, error.as_deref(), now)).await
+    }
 }
 
 /// Fails the jobs that the last stop met before they were in force.
@@ -103,9 +122,9 @@ pub fn fail_interrupted(registry: &Registry) -> Result<()> {
 }
 
 /// Marks running jobs as finished when they are carried out, until `stop`. While none runs it waits for one.
-pub async fn watch(app: Arc<App>, stop: CancellationToken) {
+pub async fn watch(jobs: Arc<Jobs>, stop: CancellationToken) {
     loop {
-        let (registry, store) = (app.registry.clone(), app.store.clone());
+        let (registry, store) = (jobs.registry.clone(), jobs.store.clone());
         let some_run = match blocking(move || finish_carried_out(&registry, &store)).await {
             Ok(some_run) => some_run,
             Err(error) => {
@@ -116,7 +135,7 @@ pub async fn watch(app: Arc<App>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY), if some_run => {}
-            () = app.deletion_runs.notified(), if !some_run => {}
+            () = jobs.runs.notified(), if !some_run => {}
         }
     }
 }

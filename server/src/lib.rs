@@ -1,10 +1,10 @@
 //! The `wattline` binary as a library: protocols, settings, wiring, lifecycle, and the tools of the command line.
 //!
-//! Owns: HTTP, the PostgreSQL wire, settings, TLS, start and stop of the server, deletion jobs, checks and backups as operations;
+//! Owns: HTTP, the PostgreSQL wire, Flight SQL, settings, TLS, start and stop of the server, what SQL changes, deletion jobs, checks and backups as operations;
 //! `wattline sql`, `model`, `product`, `device`, `org`, `delete`, `import`, `demo`, `flush`, `check`, `inspect`,
 //! `backup`, `restore`. Does not own: any decision about data (`storage`, `ingest`, `query`), who exists (`registry`).
 //!
-//! Reading order: [`cli`] → [`config`] → [`serve`] → [`open`] → [`http`] → [`pg`] → [`deletions`], [`operations`] → [`shutdown`]; [`client`], [`prompt`],
+//! Reading order: [`cli`] → [`config`] → [`serve`] → [`open`] → [`http`] → [`pg`], [`flight`] → [`writing`] → [`deletions`], [`operations`] → [`shutdown`]; [`client`], [`prompt`],
 //! [`import`], [`maintain`] and [`demo`] are the other end of the line.
 
 pub mod backups;
@@ -14,6 +14,7 @@ pub mod config;
 pub mod deletions;
 pub mod demo;
 pub mod error;
+pub mod flight;
 pub mod http;
 pub mod import;
 pub mod journal;
@@ -28,5 +29,6 @@ pub mod serve;
 pub mod shutdown;
 pub mod tls;
 pub mod vault;
+pub mod writing;
 
 pub use cli::main;

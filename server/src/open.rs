@@ -22,7 +22,9 @@ use wattline_registry::Registry;
 use wattline_storage::Store;
 
 use crate::config::Settings;
+use crate::deletions::Jobs;
 use crate::error::{Error, ErrorKind, Result};
+use crate::writing::Writing;
 
 /// Batches committed with one sync: beyond this a longer group brings no more throughput, only delay.
 const GROUP_BYTES_MAX: usize = 4 << 20;
@@ -38,8 +40,10 @@ pub struct Opened {
     pub store: Store,
     /// The way in.
     pub ingestor: Ingestor,
-    /// The way out.
+    /// The way out, and statements that change something.
     pub engine: Engine,
+    /// Deletion jobs.
+    pub deletions: Arc<Jobs>,
     /// Released when dropped, last of all.
     _lock: Lock,
 }
@@ -81,7 +85,9 @@ pub fn open(settings: &Settings) -> Result<Opened> {
     };
     let engine =
         Engine::new(registry.clone(), store.clone(), query).map_err(|e| Error::failed(e.message()))?;
-    Ok(Opened { registry, store, ingestor, engine, _lock: lock })
+    let deletions = Arc::new(Jobs::new(registry.clone(), store.clone()));
+    let engine = engine.with_changes(Arc::new(Writing::new(ingestor.clone(), Arc::clone(&deletions))));
+    Ok(Opened { registry, store, ingestor, engine, deletions, _lock: lock })
 }
 
 /// The shares of the budget, by shard: a shard may hold one active memtable and `frozen_max` that wait.

@@ -14,7 +14,6 @@ use std::time::Instant;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +26,7 @@ use crate::journal::Journaling;
 use crate::open::{Opened, open};
 use crate::policies::{self, Ruling};
 use crate::tls::{ClientCertificates, server_config};
-use crate::{backups, deletions, journal, log, pg, shutdown};
+use crate::{backups, deletions, flight, journal, log, pg, shutdown};
 
 /// Stack of threads that run statements: planning recurses with the depth of a statement, which `query` bounds for
 /// 2 MiB without optimisation; this is twice that.
@@ -50,7 +49,7 @@ pub struct Args {
 /// A listener that is open.
 #[derive(Clone, Debug)]
 pub struct Listening {
-    /// `http`, `https`, `postgresql`, `mqtt` or `mqtts`.
+    /// `http`, `https`, `postgresql`, `flight`, `mqtt` or `mqtts`.
     pub protocol: &'static str,
     /// Where, with the port that was found for port 0.
     pub url: String,
@@ -110,7 +109,7 @@ async fn serve(settings: &Settings, queries: Handle, started: Instant) -> Result
     let app = Arc::new(app(settings, &opened, queries, started));
     let mut tasks = JoinSet::new();
     deletions::fail_interrupted(&app.registry)?;
-    let watching = tokio::spawn(deletions::watch(Arc::clone(&app), stop.clone()));
+    let watching = tokio::spawn(deletions::watch(Arc::clone(&app.deletions), stop.clone()));
     let expiring = tokio::spawn(policies::watch(Arc::clone(&app), stop.clone()));
     let backing_up = tokio::spawn(backups::watch(Arc::clone(&app), settings.clone(), stop.clone()));
     let listening = bound.into_iter().map(|bound| start(bound, settings, &app, &stop, &mut tasks)).collect();
@@ -145,7 +144,7 @@ fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) 
         queries,
         operations: Arc::default(),
         ruling: Ruling::new(opened.registry.clone(), settings.others_latest_only),
-        deletion_runs: Notify::new(),
+        deletions: Arc::clone(&opened.deletions),
         backup_dir: settings.backup_dir.clone(),
         journaling: settings
             .backup_dir
@@ -155,6 +154,7 @@ fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) 
         http: settings.http.clone(),
         statements: 0.into(),
         pg: Arc::default(),
+        flight: Arc::default(),
         metrics: http::metrics::HttpMetrics::default(),
         listening: OnceLock::new(),
         started,
@@ -186,6 +186,20 @@ async fn bind_all(settings: &Settings) -> Result<Vec<Bound>> {
             .map(|files| server_config(files, ClientCertificates::Required, &[b"postgresql"]))
             .transpose()?;
         bound.push(bind("pg.listen", PG, address, tls).await?);
+    }
+    if let Some(address) = &settings.flight.listen {
+        let tls = settings.flight.tls.as_ref();
+        let tls =
+            tls.map(|files| server_config(files, ClientCertificates::Required, &[b"h2"])).transpose()?;
+        let flight = bind("flight.listen", "flight", address, tls).await?;
+        let certified = settings.flight.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if !flight.address.ip().is_loopback() && !certified {
+            return Err(Error::usage(format!(
+                "setting flight.listen: {address} can be reached from elsewhere, and Flight SQL has no accounts yet; \
+                 use a loopback address, or make clients show certificates (flight.tls.client_ca)"
+            )));
+        }
+        bound.push(flight);
     }
     if let Some(address) = &settings.mqtt.listen {
         bound.push(bind("mqtt.listen", "mqtt", address, None).await?);
@@ -265,6 +279,11 @@ fn start(
             http::connection::serve(socket, tls, router, settings, stop).await;
             Ok(())
         });
+    } else if protocol == "flight" {
+        let scheme = if tls.is_some() { "grpc+tls" } else { "grpc" };
+        let (app, settings) = (Arc::clone(app), settings.flight.clone());
+        tasks.spawn(flight::serve(socket, tls.map(TlsAcceptor::from), app, settings, stop));
+        return Listening { protocol, url: format!("{scheme}://{address}") };
     } else {
         let listener = match tls {
             None => MqttListener::plain(socket),

@@ -15,7 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A command on the binary, without settings of the environment it is started in.
 pub fn wattline() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wattline"));
+    let built = std::env::var_os("WATTLINE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_wattline").into());
+    let mut command = Command::new(built);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WATTLINE_")) {
         command.env_remove(name);
     }

@@ -16,4 +16,5 @@ mod maintain;
 mod policies;
 mod settings;
 mod sql;
+mod statements;
 mod writes;

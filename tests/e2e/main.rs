@@ -11,6 +11,7 @@ mod clients;
 mod connections;
 mod crash;
 mod differential;
+mod flight;
 mod object_backup;
 mod postgres;
 mod postgres_wire;

@@ -33,6 +33,8 @@ pub struct Server {
     pub mqtt_tls: Option<SocketAddr>,
     /// Where PostgreSQL's clients are served, if they are.
     pub pg: Option<SocketAddr>,
+    /// Where Flight SQL is, if it is on.
+    pub flight: Option<SocketAddr>,
     /// From the start of the process to `ready`.
     pub ready_after: Duration,
     log: Arc<Mutex<Vec<String>>>,
@@ -79,6 +81,7 @@ impl Server {
             mqtt: none,
             mqtt_tls: None,
             pg: None,
+            flight: None,
             ready_after: Duration::ZERO,
             log,
         };
@@ -105,6 +108,7 @@ impl Server {
                 match name.as_str() {
                     "http" => self.http = address,
                     "mqtt" => self.mqtt = address,
+                    "flight" => self.flight = Some(address),
                     "mqtts" => self.mqtt_tls = Some(address),
                     "postgresql" => self.pg = Some(address),
                     _ => {}

@@ -1,4 +1,4 @@
-//! Rows of models and points: written once, never changed, read at start.
+//! Rows of models and points: written once, never changed but for their keys, read at start.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

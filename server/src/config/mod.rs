@@ -40,6 +40,9 @@ pub struct SettingsArgs {
     /// Listen for PostgreSQL's clients, at this address or at 127.0.0.1:5432
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:5432", require_equals = true)]
     pub pg: Option<String>,
+    /// Address of the Flight SQL listener, or "off"
+    #[arg(long, value_name = "ADDR")]
+    pub flight: Option<String>,
     /// Address of the plain MQTT listener, or "off"
     #[arg(long, value_name = "ADDR")]
     pub mqtt: Option<String>,
@@ -103,6 +106,7 @@ impl SettingsArgs {
             ("--data-dir", &self.data_dir),
             ("--http", &self.http),
             ("--pg", &self.pg),
+            ("--flight", &self.flight),
             ("--mqtt", &self.mqtt),
             ("--mqtt-tls", &self.mqtt_tls),
             ("--mqtt-tls-cert", &self.mqtt_tls_cert),
@@ -177,6 +181,21 @@ pub struct PgSettings {
     pub connections_max: usize,
     /// Time a client may take nothing of its answer.
     pub write_timeout: Duration,
+    /// TLS.
+    pub tls: Option<TlsFiles>,
+}
+
+/// Settings of the Flight SQL listener.
+#[derive(Clone, Debug)]
+pub struct FlightSettings {
+    /// `host:port`, `None` for no listener.
+    pub listen: Option<String>,
+    /// Bytes of one message, and so of one record batch that is written.
+    pub batch_bytes_max: usize,
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// Time a client may be silent while it sends rows.
+    pub read_timeout: Duration,
     /// TLS.
     pub tls: Option<TlsFiles>,
 }
@@ -261,6 +280,8 @@ pub struct Settings {
     pub http: HttpSettings,
     /// PostgreSQL's wire.
     pub pg: PgSettings,
+    /// Flight SQL.
+    pub flight: FlightSettings,
     /// MQTT.
     pub mqtt: MqttSettings,
     /// Intake.
@@ -335,6 +356,13 @@ impl Settings {
                 connections_max: get.count("pg.connections_max") as usize,
                 write_timeout: get.duration("pg.write_timeout"),
                 tls: pg_tls,
+            },
+            flight: FlightSettings {
+                listen: get.listen("flight.listen"),
+                batch_bytes_max: get.bytes("flight.batch_max") as usize,
+                connections_max: get.count("flight.connections_max") as usize,
+                read_timeout: get.duration("flight.read_timeout"),
+                tls: get.tls("flight.tls")?,
             },
             mqtt: MqttSettings {
                 listen: get.listen("mqtt.listen"),

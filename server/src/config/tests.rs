@@ -116,6 +116,7 @@ fn keys_are_unique_and_every_flag_is_known() {
         data_dir: text(),
         http: text(),
         pg: text(),
+        flight: text(),
         mqtt: text(),
         mqtt_tls: text(),
         mqtt_tls_cert: text(),

@@ -59,7 +59,8 @@ pub async fn serve(
     connections.wait().await;
 }
 
-async fn next(
+/// The next connection and its place among those allowed; `None` once `shutdown` is asked for.
+pub(crate) async fn next(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
     shutdown: &CancellationToken,
@@ -83,7 +84,7 @@ async fn next(
                 return Some((stream, permit));
             }
             Err(error) => {
-                tracing::warn!(%error, "HTTP connection not accepted");
+                tracing::warn!(%error, "connection not accepted");
                 sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -19,8 +19,7 @@ use wattline_registry::{DeletionJob, Registry, deletions::target_name};
 use super::body::{json as decode_json, whole};
 use super::error::ApiError;
 use super::registry::{asked_org, asset_by_key, model_by_key};
-use super::{App, blocking};
-use crate::deletions;
+use super::{App, OPERATOR, blocking};
 
 type Shared = State<Arc<App>>;
 type Params = Query<HashMap<String, String>>;
@@ -68,7 +67,8 @@ pub async fn submit(State(app): Shared, Query(params): Params, body: Body) -> An
     let org = asked_org(&app.registry, &params)?;
     let model = model_by_key(&app.registry, &org, &asked.model_id)?;
     let deletion = resolve(&app.registry, &model, &asked)?;
-    let job = deletions::submit(&app, deletion).await?;
+    app.take_changes()?;
+    let job = app.deletions.submit(deletion, OPERATOR).await?;
     Ok((StatusCode::CREATED, Json(job_json(&app.registry, &job))).into_response())
 }
 
@@ -89,13 +89,14 @@ pub async fn list(State(app): Shared, Query(params): Params) -> Answer {
 
 /// `GET /deletions/{id}`
 pub async fn show(State(app): Shared, Path(id): Path<i64>) -> Answer {
-    let job = deletions::job(&app, id).await?;
+    let job = app.deletions.job(id).await?;
     Ok(Json(job_json(&app.registry, &job)).into_response())
 }
 
 /// `POST /deletions/{id}/resubmit`: once more, for a job that failed.
 pub async fn resubmit(State(app): Shared, Path(id): Path<i64>) -> Answer {
-    let job = deletions::resubmit(&app, id).await?;
+    app.take_changes()?;
+    let job = app.deletions.resubmit(id).await?;
     Ok(Json(job_json(&app.registry, &job)).into_response())
 }
 

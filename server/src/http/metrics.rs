@@ -17,6 +17,7 @@ use wattline_storage::ShardStatus;
 
 use super::process::Process;
 use super::{App, now_micros};
+use crate::flight::FlightMetrics;
 use crate::journal::Journaling;
 
 /// Upper bounds of the time histogram, in seconds: a latest value answers in the first, a report in the last.
@@ -101,9 +102,22 @@ pub async fn render(State(app): State<Arc<App>>) -> Response {
     }
     let errors = app.pg.errors().into_iter().map(|(state, n)| (format!("sqlstate=\"{state}\""), n));
     text.one("wattline_pg_errors_total", "counter", "Errors told to PostgreSQL clients.", errors);
+    flight(&mut text, &app.flight);
     let statements = app.statements.load(Ordering::Relaxed);
     text.one("wattline_sql_statements", "gauge", "SQL statements under way.", [(String::new(), statements)]);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response()
+}
+
+fn flight(text: &mut Text, counts: &FlightMetrics) {
+    for (name, kind, help, count) in [
+        ("connections", "gauge", "Flight connections open now.", &counts.connections),
+        ("statements_total", "counter", "Statements begun over Flight.", &counts.statements),
+        ("rows_sent_total", "counter", "Rows sent over Flight.", &counts.rows_sent),
+        ("rows_written_total", "counter", "Rows of bulk ingest over Flight.", &counts.rows_written),
+    ] {
+        let count = count.load(Ordering::Relaxed);
+        text.one(&format!("wattline_flight_{name}"), kind, help, [(String::new(), count)]);
+    }
 }
 
 struct Text(String);

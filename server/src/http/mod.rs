@@ -39,7 +39,6 @@ use axum::routing::{get, post};
 use futures::FutureExt as _;
 use subtle::ConstantTimeEq as _;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use wattline_ingest::Ingestor;
 use wattline_query::Engine;
 use wattline_registry::Registry;
@@ -48,6 +47,8 @@ use wattline_storage::Store;
 use self::error::{ApiError, ApiKind};
 use self::metrics::HttpMetrics;
 use crate::config::HttpSettings;
+use crate::deletions::Jobs;
+use crate::flight::FlightMetrics;
 use crate::journal::Journaling;
 use crate::operations::Operations;
 use crate::policies::Ruling;
@@ -72,8 +73,8 @@ pub struct App {
     pub operations: Arc<Operations>,
     /// Keeps the store to the storage policies.
     pub ruling: Ruling,
-    /// Told when a deletion job begins to run.
-    pub deletion_runs: Notify,
+    /// Deletion jobs.
+    pub deletions: Arc<Jobs>,
     /// Where backups go, where that is set.
     pub backup_dir: Option<String>,
     /// The journal of the newest backup, where there is to be one.
@@ -84,6 +85,8 @@ pub struct App {
     pub statements: AtomicU64,
     /// Counts of the PostgreSQL wire.
     pub pg: Arc<crate::pg::metrics::Metrics>,
+    /// Counts of what goes over Flight.
+    pub flight: Arc<FlightMetrics>,
     /// Counts of requests.
     pub metrics: HttpMetrics,
     /// Listeners, once all are open.

@@ -1,4 +1,4 @@
-//! `POST /sql`: one statement in, its rows out as they come.
+//! `POST /sql`: one statement in, its rows out as they come, or what it changed.
 //!
 //! Owns: the forms of a request, streaming of the answer. Does not own: planning and limits of statements (`query`),
 //! forms of answers (`encode`).
@@ -17,9 +17,9 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json as json_value};
 use tokio::sync::mpsc;
-use wattline_query::ScalarValue;
+use wattline_query::{Answer, Caller, ScalarValue};
 
 use super::App;
 use super::body::{json, media_type, whole};
@@ -40,7 +40,15 @@ struct Request {
     params: Vec<Value>,
 }
 
-type Piece = Result<Bytes, ApiError>;
+/// A part of an answer.
+enum Part {
+    /// Of rows, in the form asked for.
+    Rows(Bytes),
+    /// All there is to say of a change: JSON, whatever form rows would have.
+    Changed(Bytes),
+}
+
+type Piece = Result<Part, ApiError>;
 
 /// `POST /sql`
 ///
@@ -60,12 +68,12 @@ pub async fn run(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) ->
     let (sender, mut pieces) = mpsc::channel::<Piece>(PIECES_MAX);
     let queries = app.queries.clone();
     let task = Task(queries.spawn(async move {
-        app.statements.fetch_add(1, Ordering::Relaxed);
-        let _counted = Counted(&app);
+        let _counted = Counted::new(&app);
         execute(&app, format, &text, params, &sender).await;
     }));
     match pieces.recv().await {
-        Some(Ok(first)) => Ok(answer(format, first, pieces, task)),
+        Some(Ok(Part::Rows(first))) => Ok(answer(format, first, pieces, task)),
+        Some(Ok(Part::Changed(json))) => Ok(response(Format::Json, Body::from(json))),
         Some(Err(refusal)) => Err(refusal),
         None => Err(ApiError::new(ApiKind::Bug, "the statement ended without an answer; the log says more")),
     }
@@ -126,7 +134,16 @@ async fn stream(
     out: &mpsc::Sender<Piece>,
     begin: Instant,
 ) -> Result<(), ApiError> {
-    let mut rows = app.engine.sql(text, params).await?;
+    let caller = Caller { account: None, wire: "http" };
+    let mut rows = match app.engine.run(&caller, text, params).await? {
+        Answer::Rows(rows) => rows,
+        Answer::Changed { tag, rows, job } => {
+            let ms = begin.elapsed().as_secs_f64() * 1e3;
+            let json = json_value!({"tag": tag, "changed": rows, "job": job, "elapsed_ms": ms});
+            drop(out.send(Ok(Part::Changed(json.to_string().into()))).await);
+            return Ok(());
+        }
+    };
     let mut encoder = Encoder::new(format, rows.schema()).map_err(no_form)?;
     // The first batch comes before the first byte, so that most errors still find their status code.
     let mut next = rows.next().await.transpose().map_err(wattline_query::Error::from)?;
@@ -136,7 +153,7 @@ async fn stream(
     while let Some(batch) = next {
         encoder.batch(&batch, &mut piece).map_err(no_form)?;
         if piece.len() >= PIECE_BYTES {
-            if out.send(Ok(Bytes::from(std::mem::take(&mut piece)))).await.is_err() {
+            if out.send(Ok(Part::Rows(std::mem::take(&mut piece).into()))).await.is_err() {
                 return Ok(());
             }
             sent = true;
@@ -148,13 +165,13 @@ async fn stream(
                 if !sent || !encoder.broken(&error, &mut piece) {
                     return Err(error);
                 }
-                drop(out.send(Ok(Bytes::from(piece))).await);
+                drop(out.send(Ok(Part::Rows(piece.into()))).await);
                 return Ok(());
             }
         };
     }
     encoder.tail(begin.elapsed(), &mut piece).map_err(no_form)?;
-    drop(out.send(Ok(Bytes::from(piece))).await);
+    drop(out.send(Ok(Part::Rows(piece.into()))).await);
     Ok(())
 }
 
@@ -164,9 +181,14 @@ fn no_form(error: impl std::fmt::Display) -> ApiError {
 
 fn answer(format: Format, first: Bytes, pieces: mpsc::Receiver<Piece>, task: Task) -> Response {
     let rest = futures::stream::unfold((pieces, task), |(mut pieces, task)| async move {
-        pieces.recv().await.map(|piece| (piece, (pieces, task)))
+        let piece = pieces.recv().await?;
+        let bytes = piece.map(|(Part::Rows(bytes) | Part::Changed(bytes))| bytes);
+        Some((bytes, (pieces, task)))
     });
-    let body = Body::from_stream(futures::stream::iter([Ok(first)]).chain(rest));
+    response(format, Body::from_stream(futures::stream::iter([Ok(first)]).chain(rest)))
+}
+
+fn response(format: Format, body: Body) -> Response {
     let mut response = Response::new(body);
     response
         .headers_mut()
@@ -183,7 +205,16 @@ impl Drop for Task {
     }
 }
 
-struct Counted<'a>(&'a App);
+/// A statement under way; counts as ended when dropped.
+pub(crate) struct Counted<'a>(&'a App);
+
+impl<'a> Counted<'a> {
+    /// A statement begins.
+    pub(crate) fn new(app: &'a App) -> Counted<'a> {
+        app.statements.fetch_add(1, Ordering::Relaxed);
+        Counted(app)
+    }
+}
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
@@ -199,6 +230,7 @@ impl From<wattline_query::Error> for ApiError {
             Query::Busy => ApiKind::Busy,
             Query::Limit => ApiKind::Resources,
             Query::Timeout => ApiKind::Overtime,
+            Query::Full => ApiKind::Full,
             Query::Damaged => ApiKind::Storage,
             Query::Bug => ApiKind::Bug,
         };

@@ -65,6 +65,8 @@ pub mod state {
     pub const TOO_MANY_CONNECTIONS: SqlState = "53300";
     /// As many statements as there may be.
     pub const BUSY: SqlState = "53400";
+    /// There is no room on the disk.
+    pub const DISK_FULL: SqlState = "53100";
     /// A limit of the server.
     pub const LIMIT: SqlState = "54000";
     /// Cancelled, by request or by `statement_timeout`.
@@ -143,6 +145,7 @@ fn state_of(kind: ErrorKind, message: &str) -> SqlState {
     match kind {
         ErrorKind::Input => state_of_input(message),
         ErrorKind::Busy => state::BUSY,
+        ErrorKind::Full => state::DISK_FULL,
         ErrorKind::Limit if message.contains("memory") || message.contains("allocate") => {
             state::OUT_OF_MEMORY
         }

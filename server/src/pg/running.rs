@@ -153,7 +153,7 @@ async fn run(app: &App, task: Task, way: &mut Way) -> Result<(), Stop> {
     let (sent, offset) = task.sent.clone();
     let failed = |e: wattline_query::Error| Stop::Failed(PgError::of_query(&e, &sent, offset));
     match app.engine.run(&task.caller, &task.text, task.params.clone()).await.map_err(failed)? {
-        Answer::Changed { tag, rows } => way.send(Piece::Changed { tag, rows }).await,
+        Answer::Changed { tag, rows, .. } => way.send(Piece::Changed { tag, rows }).await,
         Answer::Rows(rows) => {
             let columns = columns(&task, &rows).map_err(Stop::Failed)?;
             way.send(Piece::Columns(columns.clone())).await?;

@@ -53,8 +53,16 @@ impl Session {
         let accept = match self.format {
             Format::Table => {
                 let begin = Instant::now();
-                let rows = self.query(statement, &[])?;
-                return self.show(&rows, begin.elapsed());
+                let answer = self.ask(statement, &[])?;
+                return match changed(&answer) {
+                    Some(mut line) => {
+                        if self.timing {
+                            line.push_str(&format!(" ({:.1} ms)", begin.elapsed().as_secs_f64() * 1e3));
+                        }
+                        print(&format!("{line}\n"))
+                    }
+                    None => self.show(&Rows::of(answer)?, begin.elapsed()),
+                };
             }
             Format::Csv => "text/csv",
             Format::Json => "application/json",
@@ -84,6 +92,10 @@ impl Session {
     /// # Errors
     /// As [`Session::run`].
     pub fn query(&self, statement: &str, params: &[&str]) -> Result<Rows> {
+        Rows::of(self.ask(statement, params)?)
+    }
+
+    fn ask(&self, statement: &str, params: &[&str]) -> Result<Value> {
         let body = block_on(async {
             let types = ("application/json", "application/json");
             let body = json!({"sql": statement, "params": params}).to_string();
@@ -92,19 +104,12 @@ impl Session {
             let body = whole(response).await?;
             if success { Ok(body) } else { Err(refused(statement, &body)) }
         })??;
-        let mut answer: Value = serde_json::from_slice(&body)
+        let answer: Value = serde_json::from_slice(&body)
             .map_err(|e| Error::failed(format!("the server's answer is no JSON: {e}")))?;
-        if !answer["error"].is_null() {
-            return Err(shown(statement, &Refusal::from_json(&answer["error"])));
+        match answer["error"].is_null() {
+            true => Ok(answer),
+            false => Err(shown(statement, &Refusal::from_json(&answer["error"]))),
         }
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let columns = answer["columns"].as_array().into_iter().flatten();
-        let columns = columns.map(|c| (text(&c["name"]), text(&c["type"]))).collect();
-        let rows = match answer["rows"].take() {
-            Value::Array(rows) => rows,
-            _ => return Err(Error::failed("the server's answer has no rows; is it Wattline?")),
-        };
-        Ok(Rows { columns, rows })
     }
 
     /// Prints an answer as a table.
@@ -128,7 +133,30 @@ impl Session {
     }
 }
 
+/// What a statement without rows did: `INSERT 3`, `DELETE, job 7`.
+fn changed(answer: &Value) -> Option<String> {
+    let mut line = answer["tag"].as_str()?.to_owned();
+    if let Some(rows) = answer["changed"].as_u64() {
+        line.push_str(&format!(" {rows}"));
+    }
+    if let Some(job) = answer["job"].as_i64() {
+        line.push_str(&format!(", job {job}"));
+    }
+    Some(line)
+}
+
 impl Rows {
+    fn of(mut answer: Value) -> Result<Rows> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let columns = answer["columns"].as_array().into_iter().flatten();
+        let columns = columns.map(|c| (text(&c["name"]), text(&c["type"]))).collect();
+        let rows = match answer["rows"].take() {
+            Value::Array(rows) => rows,
+            _ => return Err(Error::failed("the server's answer has no rows; is it Wattline?")),
+        };
+        Ok(Rows { columns, rows })
+    }
+
     /// The cells of column `i` as texts.
     pub fn texts(&self, i: usize) -> impl Iterator<Item = &str> {
         self.rows.iter().filter_map(move |row| row[i].as_str())
