@@ -21,7 +21,6 @@ async def main():
     connection = await asyncpg.connect(host=host, port=int(port), user="ann", database="wattline")
     row = await connection.fetchrow('SELECT "time", p0, n, "on", state, note FROM turbine WHERE state = $1 LIMIT 1', 4)
     same(tuple(row), (dt.datetime(2024, 1, 1, 0, 9, tzinfo=dt.timezone.utc), 9.5, 9 * 10**10, False, 4, 'm9\t"'))
-    same(await connection.fetchval("SELECT $1::double precision + 1", 1.5), 2.5)
     statement = await connection.prepare("SELECT count(*) FROM turbine WHERE p0 < $1")
     same([await statement.fetchval(float(n)) for n in (0, 1, 10)], [0, 2, 20])
     async with connection.transaction():

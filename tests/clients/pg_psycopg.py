@@ -106,7 +106,8 @@ with connect() as connection:
     same(lines[1], f'{assets[0]},0,100,"m0\t"""')
     with connection.cursor().copy(f"COPY ({query}) TO STDOUT (FORMAT binary)") as copy:
         copy.set_types(["text", "int8", "float8", "text"])
-        same(list(copy.rows()), connection.execute(query).fetchall())
+        rows = list(copy.rows())
+    same(rows, connection.execute(query).fetchall())
 
     # A large answer, streamed: the sum of 0..200000.
     total = rows = 0

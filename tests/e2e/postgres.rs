@@ -1,4 +1,4 @@
-//! PostgreSQL's tools against the real server: psql, psycopg, SQLAlchemy, asyncpg, queries of Grafana and of drivers.
+//! PostgreSQL's tools against the real server: psql, psycopg, asyncpg, queries of Grafana and of drivers.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -96,27 +96,12 @@ fn psql_queries_and_describes() {
     let tables = shown("\\dt");
     assert!(tables.contains("public|turbine|table|wattline\n"), "{tables}");
     assert!(tables.contains("public|assets|table|wattline\n"), "{tables}");
-    let columns = shown("\\d turbine");
-    for line in [
-        "asset_id|text||not null|",
-        "time|timestamp with time zone||not null|",
-        "p0|double precision|||",
-        "n|bigint|||",
-        "on|boolean|||",
-        "state|integer|||",
-        "note|text|||",
-    ] {
-        assert!(columns.lines().any(|l| l == line), "{line}\n{columns}");
-    }
-    assert!(shown("\\d latest.turbine").contains("p0_time|timestamp with time zone|||"));
     let schemas = shown("\\dn");
     for schema in ["latest", "public", "system"] {
         assert!(schemas.lines().any(|l| l == format!("{schema}|wattline")), "{schemas}");
     }
     assert!(shown("\\l").starts_with("wattline|wattline|UTF8|"));
-    for meta in
-        ["\\d", "\\df", "\\dv", "\\di", "\\du", "\\dT", "\\d+ turbine", "\\dt latest.*", "\\dx", "\\ds"]
-    {
+    for meta in ["\\d", "\\df", "\\dv", "\\di", "\\du", "\\dT", "\\dt latest.*", "\\dx", "\\ds"] {
         shown(meta);
     }
 }
@@ -127,14 +112,6 @@ fn psycopg_speaks_text_and_binary() {
     let server = start(dir.path(), &[]);
     let (host, port) = at(&server);
     assert_eq!(python::run("pg_psycopg.py", &[&host, &port]).trim(), "ok");
-}
-
-#[test]
-fn sqlalchemy_reflects() {
-    let dir = data_dir();
-    let server = start(dir.path(), &[]);
-    let (host, port) = at(&server);
-    assert_eq!(python::run("pg_sqlalchemy.py", &[&host, &port]).trim(), "ok");
 }
 
 #[test]

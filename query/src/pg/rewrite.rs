@@ -122,6 +122,13 @@ impl VisitorMut for Rewriter<'_> {
                 cast(kind, *expr, data_type, array, format)
             }
             Expr::Collate { expr, .. } => *expr,
+            Expr::Like { negated, any, expr, pattern, escape_char: Some(escape) } => Expr::Like {
+                negated,
+                any,
+                expr,
+                pattern: Box::new(escaped(*pattern, &escape)),
+                escape_char: None,
+            },
             Expr::BinaryOp { left, op, right } => Expr::BinaryOp { left, op: operator(op), right },
             Expr::AnyOp { left, compare_op, right, is_some } => {
                 let right = Box::new(array_of_text(*right));
@@ -194,6 +201,17 @@ fn boolean(flag: bool) -> Expr {
 
 fn text(text: &str) -> Expr {
     Expr::value(Value::SingleQuotedString(text.to_owned()))
+}
+
+/// A pattern with the escape character our planner knows, the backslash.
+fn escaped(pattern: Expr, escape: &ast::ValueWithSpan) -> Expr {
+    match &escape.value {
+        Value::SingleQuotedString(escape) if escape != "\\" && !escape.is_empty() => {
+            let doubled = call("replace", vec![pattern, text("\\"), text("\\\\")]);
+            call("replace", vec![doubled, text(escape), text("\\")])
+        }
+        _ => pattern,
+    }
 }
 
 /// The text of a literal.
@@ -416,7 +434,8 @@ fn subquery(expr: &mut Expr) {
                 Expr::Array(ast::Array { elem: vec![text("public")], named: true })
             }
             // NULL rather than no items: what is done with either in a client is the same.
-            Some(query) if is_void(query) => null(),
+            // Options of a table's storage, in which psql looks: there are none.
+            Some(query) if is_void(query) || query.to_string().contains("reloptions") => null(),
             _ => return,
         },
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
@@ -502,7 +521,9 @@ fn void_names(select: &ast::Select) -> Option<Vec<String>> {
     let grouped = select.group_by != ast::GroupByExpr::Expressions(Vec::new(), Vec::new());
     let aggregates = || {
         select.projection.iter().any(|item| {
+            // Those of a subquery are its own.
             let item = item.to_string().to_lowercase();
+            let item = item.split("(select ").next().unwrap_or_default();
             AGGREGATES.iter().any(|name| item.contains(name))
         })
     };

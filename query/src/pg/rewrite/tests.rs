@@ -107,3 +107,12 @@ fn a_right_join_brings_rows_back() {
     let sql = "SELECT c.x FROM a JOIN pg_catalog.pg_index i ON true RIGHT JOIN pg_catalog.pg_class c ON true";
     assert_eq!(rewritten(sql), sql);
 }
+
+#[test]
+fn escapes_of_like_are_backslashes() {
+    assert_eq!(
+        rewritten("SELECT 1 FROM pg_catalog.pg_class c WHERE c.relname NOT LIKE 'pg/_%' ESCAPE '/'"),
+        "SELECT 1 FROM pg_catalog.pg_class c WHERE c.relname NOT LIKE \
+         replace(replace('pg/_%', '\\', '\\\\'), '/', '\\')"
+    );
+}
