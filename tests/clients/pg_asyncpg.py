@@ -34,7 +34,6 @@ async def main():
         raise AssertionError("no error")
     except asyncpg.UndefinedColumnError:
         pass
-    await connection.reset()
     await connection.close()
 
 

@@ -175,6 +175,7 @@ impl Rewriter<'_> {
             | "inet_client_addr"
             | "txid_current"
             | "_pg_expandarray"
+            | "pg_advisory_unlock_all"
             | "pg_stat_get_numscans" => null(),
             "current_schema" => text("public"),
             "clock_timestamp"
