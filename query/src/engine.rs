@@ -267,7 +267,12 @@ impl Engine {
     ) -> Result<Description, Error> {
         let deep = statement::depth(text)?.0 >= DEEP;
         if changes::is_change(text) {
-            return unpanicked(on_stack(deep, Box::pin(self.describe_change(text)))).await;
+            let mut description = unpanicked(on_stack(deep, Box::pin(self.describe_change(text)))).await?;
+            for (i, found) in description.parameters.iter_mut().enumerate() {
+                let given = declared.and_then(|declared| declared.get(i).cloned().flatten());
+                *found = given.or_else(|| found.take()).or(declared.map(|_| DataType::Utf8));
+            }
+            return Ok(description);
         }
         let describe = Box::pin(async {
             let mut state = self.session();

@@ -61,7 +61,6 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// The backup that leads to the latest moment that is not too late; of several the newest.
-
 fn choose<'a>(all: &'a [BackupInfo], args: &Args) -> Result<&'a BackupInfo> {
     let found = match (&args.name, &args.at) {
         (Some(name), _) => all.iter().find(|info| info.name == *name),

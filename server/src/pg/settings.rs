@@ -235,8 +235,8 @@ fn check(name: &str, rule: Rule, value: &str) -> Result<String, PgError> {
             None => Err(wrong("an IANA name like Europe/Berlin, or an offset like +02")),
         },
         Rule::Path => {
-            let schemas = value.split(',').map(|schema| schema.trim().trim_matches(['"', '\'']));
-            match schemas.filter(|schema| !["$user", "pg_catalog"].contains(schema)).next() {
+            let mut schemas = value.split(',').map(|schema| schema.trim().trim_matches(['"', '\'']));
+            match schemas.find(|schema| !["$user", "pg_catalog"].contains(schema)) {
                 Some("public") => Ok(value.to_owned()),
                 _ => Err(wrong(
                     "names without a schema are looked up in public; name other schemas in the statement",

@@ -91,8 +91,8 @@ impl DisplayAs for AsOfJoinExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.spec.keeps_all { "left" } else { "inner" };
         write!(f, "AsOfJoinExec: {kind}, {} <= {}", self.spec.right.time, self.spec.left.time)?;
-        let mut keys = self.spec.left.keys.iter().zip(&self.spec.right.keys);
-        keys.try_for_each(|(left, right)| write!(f, ", {left} = {right}"))
+        let keys = self.spec.left.keys.iter().zip(&self.spec.right.keys);
+        keys.into_iter().try_for_each(|(left, right)| write!(f, ", {left} = {right}"))
     }
 }
 
@@ -331,15 +331,16 @@ impl Merge {
             match next.compare_key(left) {
                 Ordering::Greater => return Ok(()),
                 Ordering::Less => {}
-                Ordering::Equal => match next.time() {
-                    Some(other) if other > time => return Ok(()),
-                    None => {}
-                    Some(other) => {
+                Ordering::Equal => {
+                    if let Some(other) = next.time() {
+                        if other > time {
+                            return Ok(());
+                        }
                         if hold(&mut self.held, next, other) {
                             *place = None;
                         }
                     }
-                },
+                }
             }
             next.at += 1;
         }

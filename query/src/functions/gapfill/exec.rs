@@ -317,6 +317,7 @@ fn fill(spec: &Spec, rows: &RecordBatch) -> Result<RecordBatch> {
 }
 
 /// All bucket starts of a series with the row that each has, if any. Rows without a time come last.
+#[expect(clippy::type_complexity, reason = "two columns side by side")]
 fn with_gaps(spec: &Spec, times: &TimestampMicrosecondArray) -> Result<(Vec<Option<i64>>, Vec<Option<u32>>)> {
     let failed = of_series(GAPFILL);
     let known: Vec<i64> = times.iter().flatten().collect();
