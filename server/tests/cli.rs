@@ -59,7 +59,8 @@ fn sql_from_the_command_line() {
     assert!(ok(&server, &["sql", "-c", "\\d"]).contains("turbine"));
     let columns = ok(&server, &["sql", "-c", "\\d turbine"]);
     assert!(
-        columns.contains("wind_speed         | float64\n") && columns.contains("| timestamptz\n"),
+        columns.contains("wind_speed         | double precision\n")
+            && columns.contains("| timestamp with time zone\n"),
         "{columns}"
     );
     assert!(ok(&server, &["sql", "-c", "\\d latest.turbine"]).contains("wind_speed"));
