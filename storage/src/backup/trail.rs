@@ -1,7 +1,7 @@
 //! The journal of a backup, read back: how far it reaches, and what the logs were at a moment of it.
 //!
 //! Owns: reading listings in order, finding a mark, putting log files together from their pieces. Does not own: where
-//! the files go ([`super::restore`]), the text of a listing ([`super::listing`]).
+//! the files go ([`super::restore()`]), the text of a listing ([`super::listing`]).
 
 use std::collections::BTreeMap;
 
