@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema};
-use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
     ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest,
@@ -23,12 +22,13 @@ use arrow_flight::sql::{
     ProstMessageExt, SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{
-    Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor,
-    FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, SchemaAsIpc, Ticket,
+    Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightData,
+    FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage,
+    SchemaAsIpc, Ticket,
 };
 use arrow_ipc::writer::IpcWriteOptions;
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use futures::StreamExt as _;
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 use wattline_query::{Caller, Description};
@@ -45,7 +45,11 @@ use crate::http::sql::Counted;
 const CANCEL_FLIGHT_INFO: &str = "CancelFlightInfo";
 
 type Answer<T> = Result<Response<T>, Status>;
-type Redeemed = Answer<<Service as FlightService>::DoGetStream>;
+
+// The streams by name, not as the associated types of `FlightService`: each mention of those makes the compiler prove
+// anew that the whole server may be shared between threads, which took it minutes.
+type Stream<T> = Pin<Box<dyn futures::Stream<Item = Result<T, Status>> + Send>>;
+type Redeemed = Answer<Stream<FlightData>>;
 
 /// Flight SQL over one server.
 pub struct Service {
@@ -205,13 +209,14 @@ fn no_transaction(id: Option<&Bytes>) -> Result<(), Status> {
     }
 }
 
-type Handshakes = Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl FlightSqlService for Service {
     type FlightService = Service;
 
-    async fn do_handshake(&self, _: Request<Streaming<HandshakeRequest>>) -> Answer<Handshakes> {
+    async fn do_handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Answer<Stream<HandshakeResponse>> {
         Err(auth::no_accounts())
     }
 
@@ -339,10 +344,7 @@ impl FlightSqlService for Service {
         Ok(Answer { result: if self.cancel(&info) { 1 } else { 3 } })
     }
 
-    async fn do_action_fallback(
-        &self,
-        request: Request<Action>,
-    ) -> Answer<<Service as FlightService>::DoActionStream> {
+    async fn do_action_fallback(&self, request: Request<Action>) -> Answer<Stream<arrow_flight::Result>> {
         self.enter(&request)?;
         let action = request.into_inner();
         if action.r#type != CANCEL_FLIGHT_INFO {
