@@ -234,8 +234,52 @@ pub(crate) fn merge(mut runs: Vec<Run>) -> Run {
     merged
 }
 
-/// Merges runs row by row.
+/// Rows that a stretch of one run has on average at least, for stretches to be copied rather than rows compared.
+const STRETCH_ROWS_MIN: usize = 16;
+
+/// The rows of all runs in order of time, as stretches of one run each: (run, first row, row after the last). `None` where
+/// two runs have the same time, or take turns so often that rows are better merged one by one.
+fn stretches(runs: &[Run]) -> Option<Vec<(usize, usize, usize)>> {
+    let most = runs.iter().map(Run::rows).sum::<usize>() / STRETCH_ROWS_MIN;
+    let mut next = vec![0; runs.len()];
+    let mut found = Vec::new();
+    loop {
+        // The run whose turn it is, and when the next one's is.
+        let (mut turn, mut until): (Option<(usize, i64)>, i64) = (None, i64::MAX);
+        for (i, run) in runs.iter().enumerate() {
+            let Some(&time) = run.times.get(next[i]) else { continue };
+            match turn {
+                Some((_, earliest)) if time == earliest => return None,
+                Some((_, earliest)) if time > earliest => until = until.min(time),
+                before => {
+                    until = before.map_or(until, |(_, later)| until.min(later));
+                    turn = Some((i, time));
+                }
+            }
+        }
+        let Some((i, _)) = turn else { return Some(found) };
+        let others = (0..runs.len()).any(|other| other != i && next[other] < runs[other].rows());
+        let from = next[i];
+        let to = if others {
+            from + runs[i].times[from..].partition_point(|&t| t < until)
+        } else {
+            runs[i].rows()
+        };
+        if found.len() == most {
+            return None;
+        }
+        found.push((i, from, to));
+        next[i] = to;
+    }
+}
+
+/// Merges runs that overlap: stretch by stretch where others have no row in between, else row by row.
 fn merge_overlapping(runs: &[Run]) -> Run {
+    if let Some(stretches) = stretches(runs) {
+        let mut merged = Run::default();
+        stretches.into_iter().for_each(|(run, from, to)| merged.extend(runs[run].slice(from, to)));
+        return merged;
+    }
     let (times, places) = merge_times(runs);
     let mut points: Vec<PointId> = runs.iter().flat_map(|r| r.columns.iter().map(|c| c.point)).collect();
     points.sort_unstable();

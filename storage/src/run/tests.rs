@@ -117,3 +117,47 @@ fn rows_without_a_wanted_value_are_dropped_where_asked() {
     assert_eq!(kept.columns[0].rows, Rows::Some(vec![0]));
     assert_eq!(kept.columns[1].rows, Rows::All);
 }
+
+#[test]
+fn runs_that_take_turns_by_stretches_are_joined_as_if_row_by_row() {
+    // Three writers; each has every third hundred of the rows, the last one no value of point 1 and qualities.
+    let bad = Quality::new(7).unwrap();
+    let of = |writer: i64| {
+        let times: Vec<i64> = (0..900).filter(|t| t / 100 % 3 == writer).collect();
+        let values: Vec<f64> = times.iter().map(|&t| t as f64).collect();
+        let mut columns = vec![floats(0, Rows::All, &values)];
+        if writer < 2 {
+            let even: Vec<u32> = (0..times.len() as u32).filter(|i| i % 2 == 0).collect();
+            let values: Vec<f64> = even.iter().map(|&i| times[i as usize] as f64 * 10.0).collect();
+            columns.push(floats(1, some(&even), &values));
+        } else {
+            columns[0].quality = Some(vec![bad; times.len()]);
+        }
+        run(&times, columns)
+    };
+    let runs = vec![of(0), of(1), of(2)];
+    assert_eq!(stretches(&runs).map(|s| s.len()), Some(9));
+    let merged = merge(runs);
+    assert_eq!(merged.times, (0..900).collect::<Vec<i64>>());
+    assert_eq!(merged.columns[0].values, Values::Float((0..900).map(f64::from).collect()));
+    let quality = |t: i64| if t / 100 % 3 == 2 { bad } else { Quality::GOOD };
+    assert_eq!(merged.columns[0].quality, Some((0..900).map(quality).collect()));
+    let listed: Vec<u32> = (0..900).filter(|t| t / 100 % 3 < 2 && t % 2 == 0).collect();
+    assert_eq!(
+        merged.columns[1].values,
+        Values::Float(listed.iter().map(|&t| f64::from(t) * 10.0).collect())
+    );
+    assert_eq!(merged.columns[1].rows, Rows::Some(listed));
+}
+
+#[test]
+fn runs_that_share_a_time_or_take_turns_row_by_row_are_no_stretches() {
+    let every = |from: i64, step: usize, rows: usize| {
+        let times: Vec<i64> = (from..).step_by(step).take(rows).collect();
+        let values = vec![from as f64; rows];
+        run(&times, vec![floats(0, Rows::All, &values)])
+    };
+    assert_eq!(stretches(&[every(0, 2, 100), every(1, 2, 100)]), None);
+    assert_eq!(stretches(&[every(0, 1, 100), every(99, 1, 100)]), None);
+    assert_eq!(stretches(&[every(0, 1, 100), every(100, 1, 100)]), Some(vec![(0, 0, 100), (1, 0, 100)]));
+}
