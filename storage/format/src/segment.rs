@@ -8,6 +8,7 @@
 //! `stats` → [`Reader`].
 
 mod cached;
+mod calendar;
 mod check;
 mod directory;
 mod index;

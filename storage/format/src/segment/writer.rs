@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use wattline_model::{AssetId, Column, Kind, ModelId, PointId, Quality, Rows, Values};
 
+use super::calendar;
 use super::directory::{Builder, BuiltColumn, BuiltEntry, STATS_VALUES_MIN};
 use super::index::{self, ChunkMeta, ModelChunks};
 use super::stats::Stats;
@@ -280,8 +281,9 @@ fn sparseness(chunk: &Buffer) -> usize {
     chunk.times.len() / fullest.max(1)
 }
 
-/// The blocks of a chunk: a run of [`RUN_ROWS_ALONE`] rows or more gets blocks of its own, all about the same
-/// length; shorter runs are packed together, none cut in two. Both limits are times `sparseness`.
+/// The blocks of a chunk: a run of [`RUN_ROWS_ALONE`] rows or more gets blocks of its own, which end where people's
+/// hours and days do if they can, and else are all about the same length; shorter runs are packed together, none cut in
+/// two. Both limits are times `sparseness`.
 fn lay_out_blocks(runs: &[Run], times: &[i64], sparseness: usize) -> Vec<BlockRows> {
     let block_rows = (BLOCK_ROWS * sparseness.max(1)).min(CHUNK_ROWS);
     let alone = RUN_ROWS_ALONE * (block_rows / BLOCK_ROWS);
@@ -293,8 +295,14 @@ fn lay_out_blocks(runs: &[Run], times: &[i64], sparseness: usize) -> Vec<BlockRo
             rows.push(std::mem::take(&mut packed));
         }
         if len >= alone {
-            let blocks = len.div_ceil(block_rows);
-            rows.extend((0..blocks).map(|i| (i + 1) * len / blocks - i * len / blocks));
+            let times = &times[run.first_row as usize..(run.first_row + run.rows) as usize];
+            match calendar::cuts(times, alone, block_rows) {
+                Some(blocks) => rows.extend(blocks),
+                None => {
+                    let blocks = len.div_ceil(block_rows);
+                    rows.extend((0..blocks).map(|i| (i + 1) * len / blocks - i * len / blocks));
+                }
+            }
         } else {
             packed += len;
         }
