@@ -73,6 +73,9 @@ class VictoriaMetrics:
         victoria.request(f"{self.address}/internal/force_flush")
         victoria.request(f"{self.address}/internal/force_merge")
         victoria.wait_for_merges(self.address)
+        # It closes connections on which nothing is asked for as long as a load takes.
+        self.connection.close()
+        self.connection = Connection(self.port)
 
     def trivial(self) -> bytes:
         return request("GET", "/api/v1/query?query=1")

@@ -102,6 +102,9 @@ class Wattline:
             for table in workload.facts.values():
                 self.send("truck", table.rename_columns({"name": "asset_id"}))
         self.settle()
+        # The server closes connections on which nothing is asked for as long as a load takes.
+        self.connection.close()
+        self.connection = Connection(self.port)
 
     def register(self, model: str, workload: Workload, points: dict[str, str]) -> None:
         definition = {name: {"dataType": kind} for name, kind in points.items()}
