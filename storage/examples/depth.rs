@@ -9,6 +9,7 @@
 //! * `open`: opens what `fill` left
 //! * `policies MILLIONS`: the door with storage policies of each kind, over in-order rows
 //! * `wide`: models of 500 points whose devices send one point at a time, beside models of one point
+//! * `aggregates`: means by asset and hour of a day of the fleet, and other common questions, one thread
 //! * `bounded MILLIONS`: writes, merges, reads; to be run under a limit on memory
 
 use std::path::{Path, PathBuf};
@@ -20,7 +21,10 @@ use wattline_model::{
     AssetId, Batch, BatchBuilder, Channel, HistoryRule, Kind, ModelId, ModelPolicy, PointId, PointPolicy,
     Policies, ShardCount, Source, Thinning, TimeRange, Timestamp, Tolerance, Value, ValueRef,
 };
-use wattline_storage::{Comparison, LatestCondition, ScanRequest, Settings, Store};
+use wattline_storage::{
+    AggregateFigures, AggregatePoint, AggregateRequest, Buckets, Comparison, LatestCondition, ScanRequest,
+    Settings, Store, Wants,
+};
 
 const MODEL: ModelId = ModelId(1);
 const ASSETS: usize = 1_000;
@@ -52,8 +56,9 @@ fn main() {
         "open" => open(&dir),
         "policies" => policies(&dir, millions),
         "wide" => wide(&dir),
+        "aggregates" => aggregates(&dir),
         "bounded" => bounded(&dir, millions),
-        _ => eprintln!("scenarios: door, merging, latest, fill, open, policies, wide, bounded"),
+        _ => eprintln!("scenarios: door, merging, latest, fill, open, policies, wide, aggregates, bounded"),
     }
 }
 
@@ -93,6 +98,65 @@ fn batches(shards: ShardCount, walks: &mut Walks, step: usize, late: Option<usiz
         builder.end_row(Timestamp(time));
     }
     builder.finish()
+}
+
+/// A day of the fleet, merged, and how long common aggregates take: the median of many runs. A folder that a run filled
+/// is taken as it is.
+fn aggregates(dir: &Path) {
+    const HOUR: i64 = 3_600_000_000;
+    let store = Store::open(dir, settings(), World::real()).expect("opens");
+    if store.snapshot().segments().is_empty() {
+        let mut walks = Walks::new(7);
+        for step in 0..(24 * HOUR / STEP) as usize {
+            store.write_blocking(batches(store.shards(), &mut walks, step, None)).expect("written");
+        }
+        store.flush().expect("flushed");
+        store.compact().expect("merged");
+    }
+    let from = (START / HOUR + 1) * HOUR;
+    println!("what                                     |   ms | answered | decoded |   groups");
+    let mean = Wants { sum: true, ..Wants::default() };
+    let greatest = Wants { extremes: true, ..Wants::default() };
+    for (what, assets, points, wants, hours, bucket) in [
+        ("mean of 1 point by asset and hour, 12 h", ASSETS, 1, mean, 12, HOUR),
+        ("mean of 10 points by asset and hour, 12 h", ASSETS, 10, mean, 12, HOUR),
+        ("max of 10 points of 1 asset by hour, 8 h", 1, 10, greatest, 8, HOUR),
+        ("max of 1 point of 1 asset by minute, 1 h", 1, 1, greatest, 1, HOUR / 60),
+        ("max of 1 point of all by minute, 12 h", ASSETS, 1, greatest, 12, HOUR / 60),
+    ] {
+        let request = AggregateRequest {
+            model: MODEL,
+            points: (0..points)
+                .map(|p| AggregatePoint { point: PointId(p), kind: Kind::Float, wants })
+                .collect(),
+            assets: (assets < ASSETS).then(|| (0..assets as u32).map(AssetId).collect()),
+            range: TimeRange::new(Timestamp(from), Timestamp(from + hours * HOUR)),
+            buckets: Buckets::Every { origin: 0, micros: bucket },
+            by_asset: bucket == HOUR,
+            newest: None,
+        };
+        let (mut times, mut figures, mut groups) = (Vec::new(), AggregateFigures::default(), 0);
+        let begin = Instant::now();
+        while times.len() < 5 || begin.elapsed() < Duration::from_secs(2) {
+            let started = Instant::now();
+            (figures, groups) = (AggregateFigures::default(), 0);
+            for mut shard in store.snapshot().aggregate(&request) {
+                while shard.advance().expect("reads") {
+                    groups += shard.take_some().map_or(0, |some| some.len());
+                }
+                figures.blocks_answered += shard.figures().blocks_answered;
+                figures.blocks_decoded += shard.figures().blocks_decoded;
+                groups += shard.finish().len();
+            }
+            times.push(started.elapsed());
+        }
+        times.sort_unstable();
+        let ms = times[times.len() / 2].as_secs_f64() * 1e3;
+        println!(
+            "{what:41}| {ms:4.2} | {:8} | {:7} | {groups:8}",
+            figures.blocks_answered, figures.blocks_decoded
+        );
+    }
 }
 
 /// Devices of the wide scenario, and the samples that each of their points sends.

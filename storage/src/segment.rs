@@ -17,7 +17,7 @@ use crate::run::{Run, slice_column};
 use crate::tombstone::Tombstones;
 use crate::version::Segment;
 
-pub(crate) use blocks::BlockPlace;
+pub(crate) use blocks::{BlockPlace, ChunkStats};
 
 /// Walks the runs of a model in asset order.
 pub(crate) struct SegmentCursor {

@@ -22,8 +22,8 @@ use wattline_model::{AssetId, PointId, Seqno, ShardId};
 
 use cached::Cached;
 pub use check::Counted;
-pub use reader::Reader;
-pub use stats::{Scalar, Stats, Sum};
+pub use reader::{BlockStats, ColumnStats, Reader};
+pub use stats::{Figures, Scalar, Stats, Sum};
 pub use writer::Writer;
 
 /// The first and the last bytes of a segment file.

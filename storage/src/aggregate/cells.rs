@@ -3,7 +3,7 @@
 //! Owns: folding values, statistics and other cells into a cell. Does not own: which group a sample belongs to
 //! (`groups`).
 
-use wattline_format::segment::{Stats, Sum};
+use wattline_format::segment::{BlockStats, Figures, Stats};
 use wattline_model::{Kind, Value, Values};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -168,12 +168,7 @@ impl Folds<()> for Option<Value> {
 impl<T: Folds<S>, S> Cell<T, S> {
     /// Takes in samples of ascending time; `times` are those of the first and the last.
     fn fold(&mut self, values: &[T], times: (i64, i64), wants: Wants) {
-        let [first, .., last] = values else {
-            if let [only] = values {
-                return self.fold_one(only, times.0, wants);
-            }
-            return;
-        };
+        let (Some(first), Some(last)) = (values.first(), values.last()) else { return };
         if wants.sum {
             T::add(&mut self.sum, values);
         }
@@ -185,19 +180,6 @@ impl<T: Folds<S>, S> Cell<T, S> {
             self.fold_ends((first, times.0), (last, times.1));
         }
         self.count += values.len() as u64;
-    }
-
-    fn fold_one(&mut self, value: &T, time: i64, wants: Wants) {
-        if wants.sum {
-            T::add(&mut self.sum, std::slice::from_ref(value));
-        }
-        if wants.extremes {
-            self.fold_extremes(value, value);
-        }
-        if wants.ends {
-            self.fold_ends((value, time), (value, time));
-        }
-        self.count += 1;
     }
 
     fn fold_extremes(&mut self, min: &T, max: &T) {
@@ -233,6 +215,14 @@ impl<T: Folds<S>, S> Cell<T, S> {
             self.fold_ends((&other.first, other.first_time), (&other.last, other.last_time));
         }
         self.count += other.count;
+    }
+}
+
+impl<T, S> Cell<T, S> {
+    /// What the statistics of a block say; `times` are those of its first and last value.
+    fn of_block(count: u32, of: Figures<T, S>, (first_time, last_time): (i64, i64)) -> Cell<T, S> {
+        let Figures { first, min, max, last, sum } = of;
+        Cell { count: count.into(), sum, min, max, first, last, first_time, last_time }
     }
 }
 
@@ -322,30 +312,54 @@ impl Cells {
         (first_time, last_time): (i64, i64),
         wants: Wants,
     ) -> Result<()> {
-        let (count, sum) = (u64::from(stats.count), stats.sum);
-        match (self, stats.min, stats.max, stats.first, stats.last) {
-            (
-                Cells::Float(cells),
-                Value::Float(min),
-                Value::Float(max),
-                Value::Float(first),
-                Value::Float(last),
-            ) => {
-                let Some(Sum::Float(sum)) = sum else { return Err(of_another_kind(Kind::Float)) };
-                let block = Cell { count, sum, min, max, first, last, first_time, last_time };
-                cells[group].merge(&block, wants);
+        if let Some(figures) = stats.floats() {
+            return self.fold_block(
+                group,
+                BlockStats::Float(stats.count, figures),
+                (first_time, last_time),
+                wants,
+            );
+        }
+        if let Some(figures) = stats.ints() {
+            return self.fold_block(
+                group,
+                BlockStats::Int(stats.count, figures),
+                (first_time, last_time),
+                wants,
+            );
+        }
+        let Cells::Other(cells) = self else { return Err(of_another_kind(stats.min.as_ref().kind())) };
+        let [min, max, first, last] = [stats.min, stats.max, stats.first, stats.last].map(Some);
+        let count = u64::from(stats.count);
+        let block = Cell { count, sum: (), min, max, first, last, first_time, last_time };
+        cells[group].merge(&block, wants);
+        Ok(())
+    }
+
+    /// As [`fold_stats`](Self::fold_stats), for numbers.
+    ///
+    /// # Errors
+    /// Bug where they are of another kind than was asked for, or no numbers.
+    pub(super) fn fold_block(
+        &mut self,
+        group: usize,
+        stats: BlockStats,
+        times: (i64, i64),
+        wants: Wants,
+    ) -> Result<()> {
+        match (self, stats) {
+            (_, BlockStats::Empty) => {}
+            (Cells::Float(cells), BlockStats::Float(count, of)) => {
+                cells[group].merge(&Cell::of_block(count, of, times), wants);
             }
-            (Cells::Int(cells), Value::Int(min), Value::Int(max), Value::Int(first), Value::Int(last)) => {
-                let Some(Sum::Int(sum)) = sum else { return Err(of_another_kind(Kind::Int)) };
-                let block = Cell { count, sum, min, max, first, last, first_time, last_time };
-                cells[group].merge(&block, wants);
+            (Cells::Int(cells), BlockStats::Int(count, of)) => {
+                cells[group].merge(&Cell::of_block(count, of, times), wants);
             }
-            (Cells::Other(cells), min, max, first, last) => {
-                let [min, max, first, last] = [min, max, first, last].map(Some);
-                let block = Cell { count, sum: (), min, max, first, last, first_time, last_time };
-                cells[group].merge(&block, wants);
+            (_, BlockStats::Float(..)) => return Err(of_another_kind(Kind::Float)),
+            (_, BlockStats::Int(..)) => return Err(of_another_kind(Kind::Int)),
+            (_, BlockStats::Elsewhere) => {
+                return Err(Error::new(ErrorKind::Bug, "statistics that are elsewhere were folded"));
             }
-            (_, min, ..) => return Err(of_another_kind(min.as_ref().kind())),
         }
         Ok(())
     }

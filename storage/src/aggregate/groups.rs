@@ -29,6 +29,14 @@ impl Buckets {
         match self {
             Buckets::Whole => (i64::MIN, i64::MAX),
             Buckets::Every { origin, micros } => {
+                // Times of our centuries; the rest is exact at the ends of what times can be.
+                if let Some(since) = time.checked_sub(origin)
+                    && let Some(start) = since.div_euclid(micros.max(1)).checked_mul(micros.max(1))
+                    && let Some(start) = start.checked_add(origin)
+                    && let Some(end) = start.checked_add(micros.max(1) - 1)
+                {
+                    return (start, end);
+                }
                 let (time, origin, micros) =
                     (i128::from(time), i128::from(origin), i128::from(micros.max(1)));
                 let start = origin + (time - origin).div_euclid(micros) * micros;

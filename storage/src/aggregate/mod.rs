@@ -11,6 +11,7 @@
 mod cells;
 mod groups;
 
+use wattline_format::segment::BlockStats;
 use wattline_model::{AssetId, Kind, ModelId, PointId, Rows, TimeRange, Timestamp};
 
 use cells::Cell;
@@ -21,7 +22,7 @@ use crate::error::Result;
 use crate::memtable::TableView;
 use crate::run::Run;
 use crate::scan::{AssetSources, ScanRequest, Sources, Step};
-use crate::segment::BlockPlace;
+use crate::segment::{BlockPlace, ChunkStats};
 use crate::version::Version;
 
 /// What to aggregate.
@@ -75,6 +76,8 @@ pub struct ShardAggregate {
     groups: Groups,
     figures: AggregateFigures,
     steps: Vec<Step>,
+    /// The statistics of the chunk that each segment was last asked for.
+    stats: Vec<Option<ChunkStats>>,
 }
 
 /// Groups by asset that are handed over at once.
@@ -104,6 +107,7 @@ impl ShardAggregate {
             groups: Groups::new(&request.points, request.by_asset),
             figures: AggregateFigures::default(),
             steps: Vec::new(),
+            stats: Vec::new(),
             request,
         }
     }
@@ -229,12 +233,52 @@ impl ShardAggregate {
 
     /// Takes in the statistics of a block; `false`, and nothing done, where they do not tell what is wanted.
     fn answer(&mut self, asset: AssetId, start: i64, block: &BlockPlace) -> Result<bool> {
+        if self.stats.len() <= block.cursor {
+            self.stats.resize_with(block.cursor + 1, || None);
+        }
+        let kept = &mut self.stats[block.cursor];
+        if !kept.as_ref().is_some_and(|stats| stats.is_of(block)) {
+            let points = self.points.iter().copied();
+            *kept = Some(self.sources.segment(block.cursor).chunk_stats(block, points)?);
+        }
+        let Some(stats) = kept else { return Ok(false) };
+        // Without a value in every row the times of the first and the last one are not known.
+        let lacks_ends = |count: u32, point: &AggregatePoint| point.wants.ends && count < block.rows;
+        let (mut at_hand, mut enough) = (true, true);
+        for (of, point) in stats.block(block).zip(&self.request.points) {
+            match of {
+                BlockStats::Empty => {}
+                BlockStats::Elsewhere => at_hand = false,
+                BlockStats::Float(count, _) | BlockStats::Int(count, _) => {
+                    enough &= !lacks_ends(count, point)
+                }
+            }
+        }
+        if !enough {
+            return Ok(false);
+        }
+        if !at_hand {
+            return self.answer_from_afar(asset, start, block);
+        }
+        let Some(stats) = &self.stats[block.cursor] else { return Ok(false) };
+        let times = (block.first_time, block.last_time);
+        let group = self.groups.at(asset, start);
+        self.groups.count(group, block.rows as usize, times);
+        let cells = self.groups.points.iter_mut().zip(&self.request.points);
+        for ((cells, point), of) in cells.zip(stats.block(block)) {
+            cells.fold_block(group, of, times, point.wants)?;
+        }
+        Ok(true)
+    }
+
+    /// As `answer`, for blocks whose statistics are not numbers at hand: those of texts, and those that have to be
+    /// computed as there are few values.
+    fn answer_from_afar(&mut self, asset: AssetId, start: i64, block: &BlockPlace) -> Result<bool> {
         let times = (block.first_time, block.last_time);
         let cursor = self.sources.segment(block.cursor);
         let mut all = Vec::with_capacity(self.points.len());
         for point in &self.request.points {
             let stats = cursor.block_stats(block, point.point)?;
-            // Without a value in every row the times of the first and the last one are not known.
             if point.wants.ends && stats.as_ref().is_some_and(|s| s.nulls > 0) {
                 return Ok(false);
             }

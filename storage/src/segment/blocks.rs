@@ -1,6 +1,6 @@
 //! The blocks of an asset one by one, for readers to whom the statistics of some are enough.
 
-use wattline_format::segment::Stats;
+use wattline_format::segment::{BlockStats, ColumnStats, Stats};
 use wattline_model::{AssetId, Column, PointId, TimeRange, Timestamp};
 
 use super::SegmentCursor;
@@ -22,6 +22,26 @@ pub(crate) struct BlockPlace {
     pub(crate) first_time: i64,
     /// The latest time in it, microseconds.
     pub(crate) last_time: i64,
+}
+
+/// The statistics of some points in one chunk.
+pub(crate) struct ChunkStats {
+    chunk: usize,
+    /// One a point; `None` where the chunk has no value of it.
+    columns: Vec<Option<ColumnStats>>,
+}
+
+impl ChunkStats {
+    /// Whether the block is of this chunk; the cursor must be the one that gave both.
+    pub(crate) fn is_of(&self, place: &BlockPlace) -> bool {
+        self.chunk == place.chunk
+    }
+
+    /// What is known of each point in a block of this chunk.
+    pub(crate) fn block(&self, place: &BlockPlace) -> impl Iterator<Item = BlockStats> + '_ {
+        let block = place.block;
+        self.columns.iter().map(move |c| c.as_ref().map_or(BlockStats::Empty, |c| c.block(block)))
+    }
 }
 
 impl SegmentCursor {
@@ -62,6 +82,20 @@ impl SegmentCursor {
     /// Whether some row of `asset` in the block may have been deleted.
     pub(crate) fn may_be_erased(&self, asset: AssetId, place: &BlockPlace) -> bool {
         self.tombstones.may_mean(asset, place.first_time, place.last_time)
+    }
+
+    /// The statistics of `points` in the chunk that the block is of.
+    pub(crate) fn chunk_stats(
+        &self,
+        place: &BlockPlace,
+        points: impl Iterator<Item = PointId>,
+    ) -> Result<ChunkStats> {
+        let segment = &self.segment;
+        let chunk = &segment.reader.chunks(self.model)[place.chunk];
+        let columns: std::result::Result<_, _> =
+            points.map(|point| segment.reader.column_stats(chunk, point)).collect();
+        let columns = columns.map_err(Error::from).inspect_err(|error| segment.note_damage(error))?;
+        Ok(ChunkStats { chunk: place.chunk, columns })
     }
 
     /// The statistics of `point` in a block; `None` where it has no values.

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use wattline_model::Kind;
 
-use super::stats::Stats;
+use super::stats::{Stats, StatsList};
 use crate::block::mapping::Mapping;
 use crate::block::shared::{self, Heads, Packed};
 use crate::error::Error;
@@ -52,7 +52,13 @@ impl Directory {
 
 impl Column {
     fn memory(&self) -> usize {
-        self.blocks.len() * size_of::<Option<Entry>>() + self.heads.memory()
+        self.blocks.len() * size_of::<Option<Entry>>() + self.stats.memory() + self.heads.memory()
+    }
+
+    /// The statistics of block `block`, of `rows` rows; `None` where they are not stored or it has no values.
+    pub(super) fn stats(&self, block: usize, rows: u32) -> Option<Stats> {
+        let count = self.blocks.get(block)?.as_ref().filter(|entry| entry.has_stats)?.count;
+        self.stats.get(block, count, rows.checked_sub(count)?)
     }
 }
 
@@ -72,6 +78,8 @@ pub(super) struct Column {
     pub(super) kind: Kind,
     /// One a block of the chunk; `None` where it has no value.
     pub(super) blocks: Vec<Option<Entry>>,
+    /// The statistics of each.
+    pub(super) stats: StatsList,
     /// What the blocks have in common.
     pub(super) heads: Heads,
     /// Bytes of those, and of the statistics.
@@ -80,11 +88,11 @@ pub(super) struct Column {
 }
 
 /// One column in one block.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Entry {
     pub(super) count: u32,
     pub(super) quality: bool,
-    pub(super) stats: Option<Stats>,
+    pub(super) has_stats: bool,
     pub(super) payload: Payload,
 }
 
@@ -281,6 +289,11 @@ impl Directory {
 }
 
 impl ColumnPlace {
+    /// The entries of the column, where they were read.
+    pub(super) fn get(&self) -> Option<&Column> {
+        self.column.get()
+    }
+
     /// The entries of the column, read at the first call. `directory` are the bytes of the whole directory, the first
     /// of which is byte `start` of the file; `rows` the lengths of the chunk's blocks.
     pub(super) fn column(
@@ -322,31 +335,34 @@ impl ColumnPlace {
         let same = if tag & COLUMN_SAME_FLAGS != 0 { Some(input.u8()?) } else { None };
         let mut data = self.data;
         let (mut blocks, mut stats_bytes) = (Vec::with_capacity(rows.len()), 0);
+        let mut stats = StatsList::with_capacity(kind, rows.len());
         for (i, rows) in rows.enumerate() {
             let has = bitmap.is_none_or(|b| b[i / 8] >> (i % 8) & 1 == 1);
             blocks.push(if has {
                 let flags = same.map_or_else(|| input.u8(), Ok)?;
-                let entry = Entry::get(input, (kind, mapping), flags, rows, &mut stats_bytes)?;
+                let (entry, of) = Entry::get(input, (kind, mapping), flags, rows, &mut stats_bytes)?;
+                stats.push(of);
                 let payload = payload(input, &mut data, self.data + self.data_bytes)?;
                 Some(Entry { payload, ..entry })
             } else {
+                stats.push(None);
                 None
             });
         }
         input.end()?;
-        Ok(Column { kind, blocks, heads, head_bytes, stats_bytes })
+        Ok(Column { kind, blocks, stats, heads, head_bytes, stats_bytes })
     }
 }
 
 impl Entry {
-    /// Reads all but the payload's place of a column of this kind and map, in a block of `rows` rows.
+    /// Reads all but the payload's place of a column of this kind and map, in a block of `rows` rows; and its statistics.
     fn get(
         input: &mut Input<'_>,
         (kind, mapping): (Kind, Option<Mapping>),
         flags: u8,
         rows: u32,
         stats_bytes: &mut u64,
-    ) -> Result<Entry, Error> {
+    ) -> Result<(Entry, Option<Stats>), Error> {
         if flags & !ENTRY_KNOWN != 0 {
             return Err(input.unknown("entry flags", format!("{flags:#04x}")));
         }
@@ -359,6 +375,7 @@ impl Entry {
         };
         *stats_bytes += (before - input.left()) as u64;
         let payload = Payload { offset: input.offset(), bytes: 0, checksum: None };
-        Ok(Entry { count, quality: flags & ENTRY_QUALITY != 0, stats, payload })
+        let quality = flags & ENTRY_QUALITY != 0;
+        Ok((Entry { count, quality, has_stats: stats.is_some(), payload }, stats))
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wattline_model::{Column, Kind, ModelId, PointId, Rows, Values};
 
-use super::directory::{self, Directory, Entry, Payload};
+use super::directory::{self, ColumnPlace, Directory, Entry, Payload};
 use super::index::{self, ModelChunks};
-use super::stats::Stats;
+use super::stats::{Figures, Stats, StatsList};
 use super::{BlockRows, Chunk, Header, Room, Summary};
 use crate::block::{bools, floats, ints, presence, quality, texts, times};
 use crate::error::{Error, ErrorKind};
@@ -29,6 +29,44 @@ struct Inner {
     header: Header,
     summary: Summary,
     models: Vec<ModelChunks<Chunk>>,
+}
+
+/// The statistics of one point in the blocks of a chunk.
+#[derive(Clone, Debug)]
+pub struct ColumnStats {
+    directory: Arc<Directory>,
+    place: usize,
+}
+
+/// What is stored of the values of one point in one block.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BlockStats {
+    /// It has none.
+    Empty,
+    /// Floats: how many, and their figures.
+    Float(u32, Figures<f64, f64>),
+    /// Integers: how many, and their figures.
+    Int(u32, Figures<i64, i128>),
+    /// Others, or too few to have statistics: [`Reader::stats`] tells.
+    Elsewhere,
+}
+
+impl ColumnStats {
+    /// Those of block `block`.
+    pub fn block(&self, block: usize) -> BlockStats {
+        let column = self.directory.columns.get(self.place).and_then(ColumnPlace::get);
+        let Some(column) = column else { return BlockStats::Elsewhere };
+        match (column.blocks.get(block), &column.stats) {
+            (Some(None), _) => BlockStats::Empty,
+            (Some(Some(entry)), StatsList::Float(list)) if entry.has_stats => {
+                BlockStats::Float(entry.count, list[block])
+            }
+            (Some(Some(entry)), StatsList::Int(list)) if entry.has_stats => {
+                BlockStats::Int(entry.count, list[block])
+            }
+            _ => BlockStats::Elsewhere,
+        }
+    }
 }
 
 impl Reader {
@@ -154,14 +192,25 @@ impl Reader {
     /// Where the directory is damaged or there is no such block.
     pub fn stats(&self, chunk: &Chunk, block: usize, point: PointId) -> Result<Option<Stats>, Error> {
         let stats = self.with_entry(chunk, block, point, |column, entry, rows| {
-            if let Some(stats) = &entry.stats {
-                return Ok(Some(stats.clone()));
+            if let Some(stats) = column.stats(block, rows.rows) {
+                return Ok(Some(stats));
             }
             // So few values, in the directory itself, that storing their statistics would cost more than the values.
             let values = self.decode(column, entry, rows, point)?.values;
             Ok(Stats::of(&values, 0..values.len(), rows.rows))
         })?;
         Ok(stats.flatten())
+    }
+
+    /// The statistics of `point` in all blocks of `chunk`, for whoever asks for many; `None` where it has no values.
+    ///
+    /// # Errors
+    /// Where the directory is damaged.
+    pub fn column_stats(&self, chunk: &Chunk, point: PointId) -> Result<Option<ColumnStats>, Error> {
+        let Ok(place) = chunk.points.binary_search(&point) else { return Ok(None) };
+        let directory = self.directory(chunk)?;
+        self.column_entries(chunk, &directory, place)?;
+        Ok(Some(ColumnStats { directory, place }))
     }
 
     fn decode(

@@ -44,7 +44,110 @@ pub enum Sum {
     Int(i128),
 }
 
+/// What is known of the numbers of one point in one block.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures<T, S> {
+    /// The value of the first row that has one.
+    pub first: T,
+    /// The least value; floats in IEEE 754 total order.
+    pub min: T,
+    /// The greatest value, in the same order.
+    pub max: T,
+    /// The value of the last row that has one.
+    pub last: T,
+    /// The sum: floats added one by one in row order from 0.0, integers exactly.
+    pub sum: S,
+}
+
+/// The statistics of a column, one a block: numbers side by side, as questions about fleets look at millions of them.
+#[derive(Debug)]
+pub(super) enum StatsList {
+    Float(Vec<Figures<f64, f64>>),
+    Int(Vec<Figures<i64, i128>>),
+    Other(Vec<Option<Stats>>),
+}
+
+impl StatsList {
+    pub(super) fn with_capacity(kind: Kind, blocks: usize) -> StatsList {
+        match kind {
+            Kind::Float => StatsList::Float(Vec::with_capacity(blocks)),
+            Kind::Int => StatsList::Int(Vec::with_capacity(blocks)),
+            Kind::Bool | Kind::Text => StatsList::Other(Vec::with_capacity(blocks)),
+        }
+    }
+
+    /// Adds those of the next block. What is not known of a block is something all the same: its entry says so.
+    pub(super) fn push(&mut self, stats: Option<Stats>) {
+        match self {
+            StatsList::Float(list) => list.push(stats.and_then(|s| s.floats()).unwrap_or_default()),
+            StatsList::Int(list) => list.push(stats.and_then(|s| s.ints()).unwrap_or_default()),
+            StatsList::Other(list) => list.push(stats),
+        }
+    }
+
+    /// Those of block `block`, which are known.
+    pub(super) fn get(&self, block: usize, count: u32, nulls: u32) -> Option<Stats> {
+        let whole = |[min, max, first, last]: [Value; 4], sum| Stats {
+            count,
+            nulls,
+            min,
+            max,
+            first,
+            last,
+            sum: Some(sum),
+        };
+        match self {
+            StatsList::Float(list) => {
+                let of = list.get(block)?;
+                Some(whole([of.min, of.max, of.first, of.last].map(Value::Float), Sum::Float(of.sum)))
+            }
+            StatsList::Int(list) => {
+                let of = list.get(block)?;
+                Some(whole([of.min, of.max, of.first, of.last].map(Value::Int), Sum::Int(of.sum)))
+            }
+            StatsList::Other(list) => list.get(block)?.clone(),
+        }
+    }
+
+    /// Bytes of memory; texts count as none.
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            StatsList::Float(list) => size_of_val(&list[..]),
+            StatsList::Int(list) => size_of_val(&list[..]),
+            StatsList::Other(list) => size_of_val(&list[..]),
+        }
+    }
+}
+
 impl Stats {
+    /// The figures of floats.
+    pub fn floats(&self) -> Option<Figures<f64, f64>> {
+        match (&self.first, &self.min, &self.max, &self.last, self.sum) {
+            (
+                &Value::Float(first),
+                &Value::Float(min),
+                &Value::Float(max),
+                &Value::Float(last),
+                Some(Sum::Float(sum)),
+            ) => Some(Figures { first, min, max, last, sum }),
+            _ => None,
+        }
+    }
+
+    /// The figures of integers.
+    pub fn ints(&self) -> Option<Figures<i64, i128>> {
+        match (&self.first, &self.min, &self.max, &self.last, self.sum) {
+            (
+                &Value::Int(first),
+                &Value::Int(min),
+                &Value::Int(max),
+                &Value::Int(last),
+                Some(Sum::Int(sum)),
+            ) => Some(Figures { first, min, max, last, sum }),
+            _ => None,
+        }
+    }
+
     /// The statistics of `values[range]` in a block of `rows` rows; `None` where there are no values.
     pub(super) fn of(values: &Values, range: Range<usize>, rows: u32) -> Option<Stats> {
         let count = u32::try_from(range.len()).ok()?;
