@@ -29,7 +29,7 @@ mod template;
 mod yields;
 
 pub use catalog::TableInfo;
-pub use changes::{Changes, is_change};
+pub use changes::{Changes, Destination, is_change};
 pub use datafusion::common::ScalarValue;
 pub use datafusion::error::DataFusionError;
 pub use datafusion::execution::SendableRecordBatchStream;

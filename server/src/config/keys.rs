@@ -254,6 +254,14 @@ pub const KEYS: &[Key] = &[
         doc: "PostgreSQL connections at a time; further ones are told so. Idle ones cost little.",
     },
     Key {
+        name: "pg.read_timeout",
+        env: "WATTLINE_PG_READ_TIMEOUT",
+        flag: None,
+        kind: Kind::Duration(100, 3_600 * SECOND),
+        default: "5m",
+        doc: "How long a client may be silent in the middle of the rows of a COPY FROM STDIN.",
+    },
+    Key {
         name: "pg.write_timeout",
         env: "WATTLINE_PG_WRITE_TIMEOUT",
         flag: None,

@@ -179,6 +179,8 @@ pub struct PgSettings {
     pub listen: Option<String>,
     /// Connections at a time.
     pub connections_max: usize,
+    /// Time a client may be silent while it sends rows.
+    pub read_timeout: Duration,
     /// Time a client may take nothing of its answer.
     pub write_timeout: Duration,
     /// TLS.
@@ -354,6 +356,7 @@ impl Settings {
             pg: PgSettings {
                 listen: get.listen("pg.listen"),
                 connections_max: get.count("pg.connections_max") as usize,
+                read_timeout: get.duration("pg.read_timeout"),
                 write_timeout: get.duration("pg.write_timeout"),
                 tls: pg_tls,
             },
