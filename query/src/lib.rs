@@ -19,6 +19,7 @@ mod conditions;
 mod engine;
 mod error;
 mod functions;
+mod parameters;
 pub mod pg;
 mod plans;
 mod prune;

@@ -435,8 +435,8 @@ fn subquery(expr: &mut Expr) {
                 Expr::Array(ast::Array { elem: vec![text("public")], named: true })
             }
             // NULL rather than no items: what is done with either in a client is the same.
-            // Options of a table's storage, in which psql looks: there are none.
-            Some(query) if is_void(query) || query.to_string().contains("reloptions") => null(),
+            // Options of storage and rights on columns, in which psql looks: there are none.
+            Some(query) if is_void(query) || is_of_no_use(query) => null(),
             _ => return,
         },
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
@@ -467,6 +467,12 @@ fn array_subquery(function: &ast::Function) -> Option<&Query> {
         FunctionArguments::Subquery(query) if is_array => Some(&**query),
         _ => None,
     }
+}
+
+/// Whether a query is about what no table here has.
+fn is_of_no_use(query: &Query) -> bool {
+    let query = query.to_string();
+    query.contains("reloptions") || query.contains("attacl IS NOT NULL")
 }
 
 /// How clients ask which schemas the search path has: it has one.

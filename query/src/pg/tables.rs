@@ -14,6 +14,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::Session;
 
+use super::listed;
 use super::relations::{NAMESPACES, PG_CATALOG, Relation, Relations, namespace};
 use super::types::{TYPE_KEY, TYPES, by_oid, oid, oid_of_field};
 use crate::error::Error;
@@ -243,7 +244,7 @@ const TABLES: &[Table] = &[
                             connoinherit bool, conkey int2[], confkey int2[], conpfeqop text, conbin text?, consrc text?",
     ),
     empty("pg_attrdef", "oid oid, adrelid oid, adnum int2, adbin text, adsrc text"),
-    empty(
+    table(
         "pg_proc",
         "oid oid, proname name, pronamespace oid, proowner oid, prolang oid, procost float4, \
                       prorows float4, provariadic oid, prosupport text, prokind char, prosecdef bool, \
@@ -251,6 +252,7 @@ const TABLES: &[Table] = &[
                       pronargs int2, pronargdefaults int2, prorettype oid, proargtypes text, proallargtypes text[]?, \
                       proargmodes text[]?, proargnames text[]?, proargdefaults text?, prosrc text, probin text?, \
                       proconfig text[]?, proacl text[]?",
+        procedures,
     ),
     empty("pg_aggregate", "aggfnoid oid, aggkind char, aggnumdirectargs int2"),
     empty(
@@ -545,6 +547,16 @@ fn array(field: &Field, rows: &[Row]) -> ArrayRef {
             _ => (!field.is_nullable()).then_some(""),
         }))),
     }
+}
+
+fn procedures(_: &Relations) -> Vec<Row> {
+    let rows = listed::all().map(|listed| {
+        row! {
+            "oid": listed.oid, "proname": listed.name, "pronamespace": namespace("public"), "proowner": OWNER,
+            "procost": 1, "prokind": listed.kind, "provolatile": "i", "proparallel": "s", "prosrc": listed.name,
+        }
+    });
+    rows.collect()
 }
 
 fn classes(relations: &Relations) -> Vec<Row> {
