@@ -54,10 +54,12 @@ impl Found {
             Expr::TryCast(cast) => self.note(&cast.expr, cast.field.data_type()),
             Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "array_has" => {
                 if let [list @ Expr::Placeholder(_), item] = &args[..]
-                    && let Ok(item) = item.get_type(schema)
-                    && item != DataType::Null
+                    && let Ok((_, item)) = item.to_field(schema)
+                    && *item.data_type() != DataType::Null
                 {
-                    self.note(list, &DataType::List(Arc::new(Field::new("item", plain(item), true))));
+                    // With what else is known of the items: which of PostgreSQL's types they are.
+                    let of = Field::new("item", plain(item.data_type().clone()), true);
+                    self.note(list, &DataType::List(Arc::new(of.with_metadata(item.metadata().clone()))));
                 }
             }
             Expr::BinaryExpr(binary) if is_arithmetic(binary.op) => {

@@ -53,10 +53,10 @@ public class PgJdbc {
         same(columns.size(), 8);
         same(columns.get("asset_id"), List.of(Types.VARCHAR, "text", 1, "NO"));
         same(columns.get("time"), List.of(Types.TIMESTAMP, "timestamptz", 2, "NO"));
-        same(columns.get("p0"), List.of(Types.DOUBLE, "float8", 3, "YES"));
-        same(columns.get("n"), List.of(Types.BIGINT, "int8", 5, "YES"));
-        same(columns.get("on"), List.of(Types.BIT, "bool", 6, "YES"));
-        same(columns.get("state"), List.of(Types.INTEGER, "int4", 7, "YES"));
+        same(columns.get("p0"), List.of(Types.DOUBLE, "float8", 6, "YES"));
+        same(columns.get("n"), List.of(Types.BIGINT, "int8", 3, "YES"));
+        same(columns.get("on"), List.of(Types.BIT, "bool", 5, "YES"));
+        same(columns.get("state"), List.of(Types.INTEGER, "int4", 8, "YES"));
 
         same(column(data.getPrimaryKeys(null, "public", "turbine"), "COLUMN_NAME"), List.of());
         same(column(data.getIndexInfo(null, "public", "turbine", false, true), "INDEX_NAME"), List.of());

@@ -40,7 +40,7 @@ def asked(name, word):
             cursor.execute("SELECT current_user AS who")
             first = cursor.fetchone()
             # Prepared, listed and asked again: every kind of call shows the token.
-            cursor.execute("SELECT ? + 1", (41,))
+            cursor.execute("SELECT ? + 1 AS n", (41,))
             assert cursor.fetchone() == (42,)
             assert "wattline" in str(connection.adbc_get_objects(depth="catalogs").read_all())
             return first[0]

@@ -120,7 +120,7 @@ def refusals(connection):
 
     # Of more, whole pieces from the beginning are, and the error says how many rows.
     lines = b"".join(f"{one}\t{at(21 + i // 86_400).isoformat()}\t{i}\t0\n".encode() for i in range(3))
-    rows = 400_000
+    rows = 200_000
     step = dt.timedelta(milliseconds=200)
     pieces = (
         "".join(f"{one}\t{(at(21) + (first + i) * step).isoformat()}\t{first + i}\t0\n" for i in range(10_000)).encode()

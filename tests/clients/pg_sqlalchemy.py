@@ -27,7 +27,7 @@ def reflects(engine):
     same(inspector.has_table("nothing"), False)
     same(inspector.get_view_names(), [])
     columns = {c["name"]: c for c in inspector.get_columns("turbine")}
-    same(list(columns), ["asset_id", "time", "p0", "p1", "n", "on", "state", "note"])
+    same(list(columns), ["asset_id", "time", "n", "note", "on", "p0", "p1", "state"])
     kinds = {name: type(column["type"]) for name, column in columns.items()}
     same(kinds["time"], TIMESTAMP)
     same(columns["time"]["type"].timezone, True)

@@ -55,8 +55,10 @@ fn psql_copies_a_file() {
     let file = dir.path().join("rows.csv");
     let rows = (0..1_000).map(|i| format!("{one},2025-03-01 00:{:02}:{:02}Z,{i}\n", i / 60, i % 60));
     std::fs::write(&file, "asset_id,time,p0\n".to_owned() + &rows.collect::<String>()).unwrap();
-    let copy =
-        format!("\\copy turbine (asset_id, \"time\", p0) from '{}' with (format csv, header)", file.display());
+    let copy = format!(
+        "\\copy turbine (asset_id, \"time\", p0) from '{}' with (format csv, header)",
+        file.display()
+    );
     let run = |script: &str| {
         let mut psql = command(Path::new("psql"));
         psql.args(["-X", "-h", &host, "-p", &port, "-U", "ann", "-d", "wattline", "-w", "-c", script]);

@@ -53,21 +53,48 @@ fn psql_describes() {
             "note|text|||",
         ],
     );
-    shows("\\d+ turbine", &["p0|double precision||||plain||||", "time|timestamp with time zone||not null||plain|||"]);
+    shows(
+        "\\d+ turbine",
+        &["p0|double precision||||plain|||", "time|timestamp with time zone||not null||plain|||"],
+    );
     shows("\\d latest.turbine", &["Table \"latest.turbine\"", "p0_time|timestamp with time zone|||"]);
     shows("\\d", &["public|turbine|table|wattline"]);
-    shows("\\dt", &["Schema|Name|Type|Owner", "public|assets|table|wattline", "public|turbine|table|wattline"]);
+    shows(
+        "\\dt",
+        &["Schema|Name|Type|Owner", "public|assets|table|wattline", "public|turbine|table|wattline"],
+    );
     shows("\\dt+ turbine", &["public|turbine|table|wattline|permanent|heap||thing model /turbine"]);
     shows("\\dn", &["latest|wattline", "public|wattline", "system|wattline"]);
     shows("\\dn+", &["public|wattline||"]);
     shows("\\l", &["wattline|wattline|UTF8|C|C||libc|"]);
-    shows("\\l+", &["Name|Owner|Encoding|Collate|Ctype|ICU Locale|Locale Provider|Access privileges|Size|Tablespace|Description"]);
+    shows(
+        "\\l+",
+        &[
+            "Name|Owner|Encoding|Collate|Ctype|ICU Locale|Locale Provider|Access privileges|Size|Tablespace|Description",
+        ],
+    );
     shows("\\du", &["wattline||"]);
     shows("\\dp turbine", &["public|turbine|table||"]);
     shows("\\df integral", &["public|integral|double precision|value, time [, unit [, method]]|agg"]);
     shows("\\df session", &["public|session|timestamp with time zone|time, gap|window"]);
     shows("\\df", &["public|locf|type of value|value|func"]);
-    for meta in ["\\dv", "\\di", "\\da", "\\do", "\\dC", "\\df+", "\\ds", "\\dm", "\\dT", "\\dx", "\\dy", "\\dD", "\\db", "\\dA", "\\dconfig"] {
+    for meta in [
+        "\\dv",
+        "\\di",
+        "\\da",
+        "\\do",
+        "\\dC",
+        "\\df+",
+        "\\ds",
+        "\\dm",
+        "\\dT",
+        "\\dx",
+        "\\dy",
+        "\\dD",
+        "\\db",
+        "\\dA",
+        "\\dconfig",
+    ] {
         psql(&server, meta);
     }
 }
@@ -127,7 +154,12 @@ fn queries_of_grafanas_macros() {
     assert_eq!(rows(epochs), "4\n");
     let variable = format!("SELECT DISTINCT state FROM turbine WHERE {filter} AND state >= 3 ORDER BY 1");
     assert_eq!(rows(&variable), "3\n4\n");
-    assert_eq!(rows("SELECT date_trunc('minute', '2024-01-01T00:09:59Z'::timestamptz) AS \"time\""), "2024-01-01 00:09:00+00\n");
-    let annotation = format!("SELECT extract(epoch from \"time\") AS time, note AS text, 'a,b' AS tags FROM turbine WHERE {filter} LIMIT 1");
+    assert_eq!(
+        rows("SELECT date_trunc('minute', '2024-01-01T00:09:59Z'::timestamptz) AS \"time\""),
+        "2024-01-01 00:09:00+00\n"
+    );
+    let annotation = format!(
+        "SELECT extract(epoch from \"time\") AS time, note AS text, 'a,b' AS tags FROM turbine WHERE {filter} LIMIT 1"
+    );
     assert!(rows(&annotation).ends_with("|a,b\n"));
 }

@@ -46,11 +46,9 @@ const FUNCTIONS: &[(&str, Gives, Eval)] = &[
     ("pg_client_encoding", Gives::Text, |_, _| text("UTF8")),
     ("getdatabaseencoding", Gives::Text, |_, _| text("UTF8")),
     ("pg_encoding_to_char", Gives::Text, |_, _| text("UTF8")),
-    ("current_setting", Gives::Text, |_, args| {
-        let name = string(args, 0).unwrap_or_default();
-        let found = SETTINGS.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name));
-        found.map_or(ScalarValue::Utf8(None), |(_, value)| text(*value))
-    }),
+    ("current_setting", Gives::Text, setting),
+    // A statement changes nothing here, SET does: what it gives is the value after it, which is the one before.
+    ("set_config", Gives::Text, setting),
     ("format_type", Gives::Text, |_, args| {
         int(args, 0).map_or(ScalarValue::Utf8(None), |oid| text(type_name(oid)))
     }),
@@ -153,6 +151,12 @@ const FUNCTIONS: &[(&str, Gives, Eval)] = &[
         None => no_texts(),
     }),
 ];
+
+fn setting(_: &Relations, args: &[ScalarValue]) -> ScalarValue {
+    let name = string(args, 0).unwrap_or_default();
+    let found = SETTINGS.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name));
+    found.map_or(ScalarValue::Utf8(None), |(_, value)| text(*value))
+}
 
 fn of_listed(args: &[ScalarValue], what: fn(&Listed) -> &'static str) -> ScalarValue {
     ScalarValue::Utf8(int(args, 0).and_then(listed::by_oid).map(|listed| what(&listed).to_owned()))

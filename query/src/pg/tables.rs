@@ -440,6 +440,7 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("server_encoding", "UTF8"),
     ("server_version", "15.0"),
     ("server_version_num", "150000"),
+    ("jit", "off"),
     ("standard_conforming_strings", "on"),
     ("transaction_isolation", "read committed"),
 ];
