@@ -27,6 +27,7 @@ enum Gives {
     Text,
     Bool,
     Int,
+    Long,
     Texts,
 }
 
@@ -137,8 +138,9 @@ const FUNCTIONS: &[(&str, Gives, Eval)] = &[
     ("pg_tablespace_location", Gives::Text, nothing),
     ("pg_my_temp_schema", Gives::Int, |_, _| ScalarValue::Int32(Some(0))),
     ("pg_relation_is_updatable", Gives::Int, |_, _| ScalarValue::Int32(Some(0))),
-    ("array_lower", Gives::Int, |_, _| ScalarValue::Int32(Some(1))),
-    ("array_upper", Gives::Int, |_, args| ScalarValue::Int32(items(args))),
+    // Wider than PostgreSQL's, as `generate_series` wants it.
+    ("array_lower", Gives::Long, |_, _| ScalarValue::Int64(Some(1))),
+    ("array_upper", Gives::Long, |_, args| ScalarValue::Int64(items(args))),
     ("pg_size_pretty", Gives::Text, |_, args| ScalarValue::Utf8(string(args, 0).and_then(|n| pretty(&n)))),
     ("format", Gives::Text, |_, args| ScalarValue::Utf8(formatted(args))),
     ("quote_ident", Gives::Text, |_, args| ScalarValue::Utf8(string(args, 0).map(|name| quoted(&name)))),
@@ -229,12 +231,12 @@ pub(crate) fn quoted(name: &str) -> String {
 }
 
 /// How many items the first argument has; NULL where it is no list, or has none.
-fn items(args: &[ScalarValue]) -> Option<i32> {
+fn items(args: &[ScalarValue]) -> Option<i64> {
     let ScalarValue::List(list) = args.first()? else { return None };
     if list.is_null(0) {
         return None;
     }
-    i32::try_from(list.value(0).len()).ok().filter(|&n| n > 0)
+    i64::try_from(list.value(0).len()).ok().filter(|&n| n > 0)
 }
 
 /// Bytes as PostgreSQL shows them: each unit up to ten thousand of it.
@@ -340,6 +342,7 @@ impl ScalarUDFImpl for PgFunction {
             Gives::Text => DataType::Utf8,
             Gives::Bool => DataType::Boolean,
             Gives::Int => DataType::Int32,
+            Gives::Long => DataType::Int64,
             Gives::Texts => DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))),
         })
     }

@@ -202,6 +202,8 @@ impl Rewriter<'_> {
             | "_pg_expandarray"
             | "pg_advisory_unlock_all"
             | "pg_stat_get_numscans" => null(),
+            // Of an array that is NULL here because it would be empty: the planner wants to see a list.
+            "array_to_string" if first_is_null(&function) => null(),
             "current_schema" => text("public"),
             "clock_timestamp"
             | "statement_timestamp"
@@ -210,6 +212,14 @@ impl Rewriter<'_> {
             | "pg_conf_load_time" => call("now", Vec::new()),
             _ => Expr::Function(function),
         }
+    }
+}
+
+fn first_is_null(function: &ast::Function) -> bool {
+    let FunctionArguments::List(list) = &function.args else { return false };
+    match list.args.first() {
+        Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))) => value.value == Value::Null,
+        _ => false,
     }
 }
 
