@@ -74,7 +74,7 @@ fn psql_describes() {
         ],
     );
     shows("\\du", &["wattline||"]);
-    shows("\\dp turbine", &["public|turbine|table||"]);
+    shows("\\dp turbine", &["public|turbine|table|||"]);
     shows("\\df integral", &["public|integral|double precision|value, time [, unit [, method]]|agg"]);
     shows("\\df session", &["public|session|timestamp with time zone|time, gap|window"]);
     shows("\\df", &["public|locf|type of value|value|func"]);

@@ -133,6 +133,7 @@ const FUNCTIONS: &[(&str, Gives, Eval)] = &[
     ("pg_get_function_arguments", Gives::Text, |_, args| of_listed(args, |listed| listed.arguments)),
     ("pg_get_function_identity_arguments", Gives::Text, |_, args| of_listed(args, |listed| listed.arguments)),
     ("pg_get_function_result", Gives::Text, |_, args| of_listed(args, |listed| listed.gives)),
+    ("pg_get_function_sqlbody", Gives::Text, nothing),
     ("pg_get_serial_sequence", Gives::Text, nothing),
     ("pg_get_statisticsobjdef_columns", Gives::Text, nothing),
     ("pg_tablespace_location", Gives::Text, nothing),

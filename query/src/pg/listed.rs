@@ -3,6 +3,8 @@
 //! Owns: what people read of them in tools: names, arguments, answers. Does not own: what they do (`crate::functions`),
 //! DataFusion's own functions, which are many, documented elsewhere, and not listed here.
 
+use super::types::by_name;
+
 /// The number of the first; the others follow, so a new one comes last.
 const FIRST: u32 = 15_000;
 
@@ -20,6 +22,21 @@ pub(super) struct Listed {
     /// The type of what it gives, for people.
     pub(super) gives: &'static str,
 }
+
+impl Listed {
+    /// The number of the type of what it gives; that of any type where it is that of an argument.
+    pub(super) fn gives_oid(&self) -> u32 {
+        match by_name(self.gives) {
+            Some(known) => known.oid,
+            None if self.gives.starts_with("list") => RECORDS,
+            None => ANY_ELEMENT,
+        }
+    }
+}
+
+/// `record[]` and `anyelement`.
+const RECORDS: u32 = 2_287;
+const ANY_ELEMENT: u32 = 2_283;
 
 const FUNCTIONS: &[(&str, &str, &str, &str)] = &[
     ("time_bucket", "f", "interval, time [, origin] [, zone]", "timestamp with time zone"),

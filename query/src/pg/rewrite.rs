@@ -22,7 +22,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::relations::PG_CATALOG;
-use super::tables::{INFORMATION, exists, is_empty};
+use super::tables::{INFORMATION, KEYWORDS, exists, is_empty};
 
 /// The one who asks where nobody signed in.
 const NOBODY: &str = "wattline";
@@ -121,6 +121,17 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args, .. } = factor
+            && args.is_some()
+            && name.0.len() == 2
+            && name.0[0].to_string().eq_ignore_ascii_case(PG_CATALOG)
+        {
+            // A function as a table is called by its name alone; the one that is a table here is read as such.
+            name.0.remove(0);
+            if name.to_string().eq_ignore_ascii_case(KEYWORDS) {
+                *args = None;
+            }
+        }
         if let TableFactor::Table { name, alias, args: None, .. } = factor
             && let Some((table, shown)) = system_table(name)
         {

@@ -94,6 +94,9 @@ const fn table(name: &'static str, columns: &'static str, rows: fn(&Relations) -
     Table { name, columns, rows: Some(rows) }
 }
 
+/// A function of PostgreSQL that gives rows, here a table.
+pub(crate) const KEYWORDS: &str = "pg_get_keywords";
+
 /// The prefix under which tables of `information_schema` are kept here; `rewrite` leads there.
 pub(crate) const INFORMATION: &str = "is_";
 
@@ -254,6 +257,7 @@ const TABLES: &[Table] = &[
                       proconfig text[]?, proacl text[]?",
         procedures,
     ),
+    table(KEYWORDS, "word text, catcode char, catdesc text", keywords),
     empty("pg_aggregate", "aggfnoid oid, aggkind char, aggnumdirectargs int2"),
     empty(
         "pg_language",
@@ -550,11 +554,24 @@ fn array(field: &Field, rows: &[Row]) -> ArrayRef {
     }
 }
 
+/// The words of the parser's own list.
+fn keywords(_: &Relations) -> Vec<Row> {
+    use datafusion::sql::sqlparser::keywords::{ALL_KEYWORDS, ALL_KEYWORDS_INDEX, RESERVED_FOR_COLUMN_ALIAS};
+    let rows = ALL_KEYWORDS.iter().zip(ALL_KEYWORDS_INDEX).map(|(word, index)| {
+        let (code, description) = match RESERVED_FOR_COLUMN_ALIAS.contains(index) {
+            true => ("R", "reserved"),
+            false => ("U", "unreserved"),
+        };
+        row! { "word": word.to_lowercase(), "catcode": code, "catdesc": description }
+    });
+    rows.collect()
+}
+
 fn procedures(_: &Relations) -> Vec<Row> {
     let rows = listed::all().map(|listed| {
         row! {
             "oid": listed.oid, "proname": listed.name, "pronamespace": namespace("public"), "proowner": OWNER,
-            "procost": 1, "prokind": listed.kind, "provolatile": "i", "proparallel": "s", "prosrc": listed.name,
+            "procost": 1, "prokind": listed.kind, "prorettype": listed.gives_oid(), "provolatile": "i", "proparallel": "s", "prosrc": listed.name,
         }
     });
     rows.collect()
