@@ -15,6 +15,8 @@ mod insert;
 mod names;
 mod tables;
 
+pub use insert::Destination;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

@@ -174,7 +174,7 @@ impl Description {
     }
 
     pub(crate) fn of(plan: &LogicalPlan) -> Result<Description, Error> {
-        let types = plan.get_parameter_types().map_err(Error::from)?;
+        let types = crate::parameters::types(plan).map_err(Error::from)?;
         let mut parameters = Vec::new();
         for (name, data_type) in types {
             let number = parameter_number(&name)?;

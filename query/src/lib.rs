@@ -19,6 +19,7 @@ mod conditions;
 mod engine;
 mod error;
 mod functions;
+mod parameters;
 pub mod pg;
 mod plans;
 mod prune;
@@ -29,7 +30,7 @@ mod template;
 mod yields;
 
 pub use catalog::TableInfo;
-pub use changes::{Changes, is_change};
+pub use changes::{Changes, Destination, is_change};
 pub use datafusion::common::ScalarValue;
 pub use datafusion::error::DataFusionError;
 pub use datafusion::execution::SendableRecordBatchStream;

@@ -37,6 +37,7 @@ const BACKLOG: u32 = 4_096;
 
 /// The protocol of the PostgreSQL listener, with TLS or without: clients ask on the same port.
 const PG: &str = "postgresql";
+const FLIGHT: &str = "flight";
 
 /// Runs the server until it is told to stop.
 #[derive(clap::Args, Clone, Debug)]
@@ -105,7 +106,7 @@ async fn serve(settings: &Settings, queries: Handle, started: Instant) -> Result
         let opening = tokio::task::spawn_blocking(move || open(&settings)).await;
         opening.map_err(|panic| Error::failed(format!("opening the data directory: {panic}")))??
     };
-    check_reach(&bound, &opened)?;
+    check_reach(&bound, &opened, settings)?;
     let app = Arc::new(app(settings, &opened, queries, started));
     let mut tasks = JoinSet::new();
     deletions::fail_interrupted(&app.registry)?;
@@ -191,12 +192,11 @@ async fn bind_all(settings: &Settings) -> Result<Vec<Bound>> {
         let tls = settings.flight.tls.as_ref();
         let tls =
             tls.map(|files| server_config(files, ClientCertificates::Required, &[b"h2"])).transpose()?;
-        let flight = bind("flight.listen", "flight", address, tls).await?;
-        let certified = settings.flight.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        if !flight.address.ip().is_loopback() && !certified {
+        let flight = bind("flight.listen", FLIGHT, address, tls).await?;
+        if !flight.address.ip().is_loopback() && settings.flight.tls.is_none() {
             return Err(Error::usage(format!(
-                "setting flight.listen: {address} can be reached from elsewhere, and Flight SQL has no accounts yet; \
-                 use a loopback address, or make clients show certificates (flight.tls.client_ca)"
+                "setting flight.listen: {address} can be reached from elsewhere, where passwords must not travel in the \
+                 clear; use a loopback address, or set flight.tls.cert and flight.tls.key"
             )));
         }
         bound.push(flight);
@@ -212,14 +212,23 @@ async fn bind_all(settings: &Settings) -> Result<Vec<Bound>> {
 }
 
 /// Whoever can reach a listener from elsewhere must prove who they are, and without accounts nobody can.
-fn check_reach(bound: &[Bound], opened: &Opened) -> Result<()> {
-    let reachable = bound.iter().find(|one| one.protocol == PG && !one.address.ip().is_loopback());
+fn check_reach(bound: &[Bound], opened: &Opened, settings: &Settings) -> Result<()> {
+    let certified = settings.flight.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let needs_accounts = |one: &&Bound| match one.protocol {
+        PG => true,
+        FLIGHT => !certified,
+        _ => false,
+    };
+    let reachable = bound.iter().find(|one| needs_accounts(one) && !one.address.ip().is_loopback());
     match reachable {
-        Some(one) if opened.registry.accounts().is_empty() => Err(Error::usage(format!(
-            "setting pg.listen: {} can be reached from elsewhere, and there are no accounts; start with a loopback \
-             address and create one with `wattline account create`",
-            one.address
-        ))),
+        Some(one) if opened.registry.accounts().is_empty() => {
+            let setting = if one.protocol == PG { "pg.listen" } else { "flight.listen" };
+            Err(Error::usage(format!(
+                "setting {setting}: {} can be reached from elsewhere, and there are no accounts; start with a loopback \
+                 address and create one with `wattline account create`",
+                one.address
+            )))
+        }
         _ => Ok(()),
     }
 }
@@ -279,7 +288,7 @@ fn start(
             http::connection::serve(socket, tls, router, settings, stop).await;
             Ok(())
         });
-    } else if protocol == "flight" {
+    } else if protocol == FLIGHT {
         let scheme = if tls.is_some() { "grpc+tls" } else { "grpc" };
         let (app, settings) = (Arc::clone(app), settings.flight.clone());
         tasks.spawn(flight::serve(socket, tls.map(TlsAcceptor::from), app, settings, stop));

@@ -107,7 +107,7 @@ with dbapi.connect(f"grpc://{address}", autocommit=True) as connection:
 client = flight.connect(f"grpc://{address}")
 names = [action.type for action in client.list_actions()]
 assert "CancelFlightInfo" in names and "CreatePreparedStatement" in names, names
-fails("no accounts", lambda: client.authenticate_basic_token("ann", "secret"))
+fails("user name or password is wrong", lambda: client.authenticate_basic_token("ann", "secret"))
 for command in [b"", b"\x00", b"\xff" * 100, b"\x0a\x05hello"]:
     try:
         client.get_flight_info(flight.FlightDescriptor.for_command(command))
@@ -136,7 +136,7 @@ query = b"SELECT a.value FROM generate_series(1, 1000000) a, generate_series(1, 
 url = b"type.googleapis.com/arrow.flight.protocol.sql.CommandStatementQuery"
 descriptor = flight.FlightDescriptor.for_command(field(1, url) + field(2, field(1, query)))
 token = flight.FlightCallOptions(headers=[(b"authorization", b"Bearer x")])
-fails("no accounts", lambda: client.get_flight_info(descriptor, token))
+fails("sign in again", lambda: client.get_flight_info(descriptor, token))
 info = client.get_flight_info(descriptor)
 reader = client.do_get(info.endpoints[0].ticket)
 assert reader.read_chunk().data.num_rows > 0

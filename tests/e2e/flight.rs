@@ -110,10 +110,3 @@ fn bytes_that_are_not_flight_hurt_nobody() {
     drop(idle);
     assert!(server.terminate().success(), "connections of nobody do not keep it from stopping");
 }
-
-#[test]
-fn without_accounts_it_stays_on_this_machine() {
-    let dir = data_dir();
-    let refused = Server::try_start(dir.path(), &["--flight", "0.0.0.0:0"]).unwrap_err();
-    assert!(refused.contains("flight.listen") && refused.contains("no accounts"), "{refused}");
-}

@@ -31,19 +31,19 @@ fn startup_packet() -> Vec<u8> {
     packet
 }
 
-fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut message = vec![kind];
     message.extend_from_slice(&u32::try_from(body.len() + 4).unwrap().to_be_bytes());
     message.extend_from_slice(body);
     message
 }
 
-fn query(sql: &str) -> Vec<u8> {
+pub(crate) fn query(sql: &str) -> Vec<u8> {
     framed(b'Q', format!("{sql}\0").as_bytes())
 }
 
 /// One message of the server.
-fn receive(stream: &mut TcpStream) -> std::io::Result<(u8, Vec<u8>)> {
+pub(crate) fn receive(stream: &mut TcpStream) -> std::io::Result<(u8, Vec<u8>)> {
     let mut head = [0; 5];
     stream.read_exact(&mut head)?;
     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
@@ -53,7 +53,7 @@ fn receive(stream: &mut TcpStream) -> std::io::Result<(u8, Vec<u8>)> {
 }
 
 /// Messages up to *ready*, with their kinds.
-fn until_ready(stream: &mut TcpStream) -> Vec<(u8, Vec<u8>)> {
+pub(crate) fn until_ready(stream: &mut TcpStream) -> Vec<(u8, Vec<u8>)> {
     let mut all = Vec::new();
     loop {
         let message = receive(stream).expect("an answer");
@@ -64,14 +64,14 @@ fn until_ready(stream: &mut TcpStream) -> Vec<(u8, Vec<u8>)> {
     }
 }
 
-fn log_in(server: &Server) -> TcpStream {
+pub(crate) fn log_in(server: &Server) -> TcpStream {
     let mut stream = connect(server);
     stream.write_all(&startup_packet()).unwrap();
     until_ready(&mut stream);
     stream
 }
 
-fn kinds(messages: &[(u8, Vec<u8>)]) -> String {
+pub(crate) fn kinds(messages: &[(u8, Vec<u8>)]) -> String {
     messages.iter().map(|(kind, _)| char::from(*kind)).collect()
 }
 

@@ -1,4 +1,4 @@
-//! `INSERT INTO <model> [(columns)] VALUES … | SELECT …`.
+//! `INSERT INTO <model> [(columns)] VALUES … | SELECT …`, and where the rows of COPY go.
 //!
 //! Owns: which column of the source goes to which column of the table, and in which type it is handed over. Does not
 //! own: whether a value is right (the door decides, as for every other way in): nothing is cast to the type of a
@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
@@ -21,6 +21,17 @@ use crate::engine::{Description, Engine, parameter_number, with_params};
 use crate::error::{Error, nearest};
 use crate::statement;
 
+/// What rows that come beside a statement go into: a model's table, and its columns in the order of the rows.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The table's name, as [`Engine::write`] takes it.
+    pub table: String,
+    /// Names as the table has them.
+    pub names: Vec<String>,
+    /// Names that the rows handed to [`Engine::write`] must have, and the types of the table's columns.
+    pub schema: SchemaRef,
+}
+
 /// Where a column of the source goes.
 struct Target {
     role: Role,
@@ -28,6 +39,8 @@ struct Target {
     name: String,
     /// The type it has in the table.
     data_type: DataType,
+    /// The column's name in the table.
+    shown: String,
 }
 
 impl Engine {
@@ -42,6 +55,34 @@ impl Engine {
         let plan = hand_over(source, &targets).map_err(|e| self.planning(&e))?;
         let rows = self.execute(state, &plan).await?;
         Ok(Asked::Insert { model, rows })
+    }
+
+    /// What `COPY {table} ({columns})` fills; `table` and `columns` as a statement writes them, no columns meaning all.
+    ///
+    /// # Errors
+    /// Where there is no such table or column, or asset and time are not among them.
+    pub fn destination(&self, table: &str, columns: &str) -> Result<Destination, Error> {
+        let list = if columns.is_empty() { String::new() } else { format!("({columns}\n)") };
+        let state = self.session();
+        // The syntax of names is that of INSERT, so its parser reads them.
+        let statement = statement::parse_any(&state, &format!("INSERT INTO {table} {list} SELECT 1"))?;
+        let ast::Statement::Insert(insert) = super::change_of(statement)? else {
+            return Err(wrong("a table and its columns are expected"));
+        };
+        check_clauses(&insert)?;
+        let TableObject::TableName(name) = &insert.table else {
+            return Err(wrong("rows go into a table that is named"));
+        };
+        let model = self.model_named(name)?;
+        let given = match insert.columns.len() {
+            0 => Columns::of_samples(&model).roles.len(),
+            named => named,
+        };
+        let targets = targets(&model, &insert.columns, given)?;
+        let fields = targets.iter().map(|t| Field::new(&t.name, t.data_type.clone(), true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let names = targets.into_iter().map(|t| t.shown).collect();
+        Ok(Destination { table: model.key.clone(), names, schema })
     }
 
     pub(super) async fn describe_insert(
@@ -158,7 +199,7 @@ fn target(columns: &Columns, model: &Model, at: usize) -> Target {
         Role::Quality(point) => format!("{}_quality", model.points[point].key),
         Role::Asset | Role::Time | Role::ValueTime(_) => field.name().clone(),
     };
-    Target { role, name, data_type: field.data_type().clone() }
+    Target { role, name, data_type: field.data_type().clone(), shown: field.name().clone() }
 }
 
 fn column_named(columns: &Columns, model: &Model, name: &ast::ObjectName) -> Result<usize, Error> {

@@ -8,12 +8,14 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use arrow::array::Array as _;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::listed::{self, Listed};
 use super::relations::{NAMESPACES, Relations, parts};
 use super::tables::SETTINGS;
 use super::types::{by_array, by_name, by_oid};
@@ -25,6 +27,7 @@ enum Gives {
     Text,
     Bool,
     Int,
+    Long,
     Texts,
 }
 
@@ -44,11 +47,9 @@ const FUNCTIONS: &[(&str, Gives, Eval)] = &[
     ("pg_client_encoding", Gives::Text, |_, _| text("UTF8")),
     ("getdatabaseencoding", Gives::Text, |_, _| text("UTF8")),
     ("pg_encoding_to_char", Gives::Text, |_, _| text("UTF8")),
-    ("current_setting", Gives::Text, |_, args| {
-        let name = string(args, 0).unwrap_or_default();
-        let found = SETTINGS.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name));
-        found.map_or(ScalarValue::Utf8(None), |(_, value)| text(*value))
-    }),
+    ("current_setting", Gives::Text, setting),
+    // A statement changes nothing here, SET does: what it gives is the value after it, which is the one before.
+    ("set_config", Gives::Text, setting),
     ("format_type", Gives::Text, |_, args| {
         int(args, 0).map_or(ScalarValue::Utf8(None), |oid| text(type_name(oid)))
     }),
@@ -129,15 +130,20 @@ const FUNCTIONS: &[(&str, Gives, Eval)] = &[
     ("pg_get_triggerdef", Gives::Text, nothing),
     ("pg_get_partkeydef", Gives::Text, nothing),
     ("pg_get_functiondef", Gives::Text, nothing),
-    ("pg_get_function_arguments", Gives::Text, nothing),
-    ("pg_get_function_identity_arguments", Gives::Text, nothing),
-    ("pg_get_function_result", Gives::Text, nothing),
+    ("pg_get_function_arguments", Gives::Text, |_, args| of_listed(args, |listed| listed.arguments)),
+    ("pg_get_function_identity_arguments", Gives::Text, |_, args| of_listed(args, |listed| listed.arguments)),
+    ("pg_get_function_result", Gives::Text, |_, args| of_listed(args, |listed| listed.gives)),
+    ("pg_get_function_sqlbody", Gives::Text, nothing),
     ("pg_get_serial_sequence", Gives::Text, nothing),
     ("pg_get_statisticsobjdef_columns", Gives::Text, nothing),
     ("pg_tablespace_location", Gives::Text, nothing),
     ("pg_my_temp_schema", Gives::Int, |_, _| ScalarValue::Int32(Some(0))),
     ("pg_relation_is_updatable", Gives::Int, |_, _| ScalarValue::Int32(Some(0))),
-    ("array_lower", Gives::Int, |_, _| ScalarValue::Int32(Some(1))),
+    // Wider than PostgreSQL's, as `generate_series` wants it.
+    ("array_lower", Gives::Long, |_, _| ScalarValue::Int64(Some(1))),
+    ("array_upper", Gives::Long, |_, args| ScalarValue::Int64(items(args))),
+    ("pg_size_pretty", Gives::Text, |_, args| ScalarValue::Utf8(string(args, 0).and_then(|n| pretty(&n)))),
+    ("format", Gives::Text, |_, args| ScalarValue::Utf8(formatted(args))),
     ("quote_ident", Gives::Text, |_, args| ScalarValue::Utf8(string(args, 0).map(|name| quoted(&name)))),
     ("quote_literal", Gives::Text, |_, args| ScalarValue::Utf8(string(args, 0).map(|t| literal(&t)))),
     ("quote_nullable", Gives::Text, |_, args| {
@@ -148,6 +154,16 @@ const FUNCTIONS: &[(&str, Gives, Eval)] = &[
         None => no_texts(),
     }),
 ];
+
+fn setting(_: &Relations, args: &[ScalarValue]) -> ScalarValue {
+    let name = string(args, 0).unwrap_or_default();
+    let found = SETTINGS.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name));
+    found.map_or(ScalarValue::Utf8(None), |(_, value)| text(*value))
+}
+
+fn of_listed(args: &[ScalarValue], what: fn(&Listed) -> &'static str) -> ScalarValue {
+    ScalarValue::Utf8(int(args, 0).and_then(listed::by_oid).map(|listed| what(&listed).to_owned()))
+}
 
 fn text(text: impl Into<String>) -> ScalarValue {
     ScalarValue::Utf8(Some(text.into()))
@@ -215,6 +231,54 @@ pub(crate) fn quoted(name: &str) -> String {
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
+/// How many items the first argument has; NULL where it is no list, or has none.
+fn items(args: &[ScalarValue]) -> Option<i64> {
+    let ScalarValue::List(list) = args.first()? else { return None };
+    if list.is_null(0) {
+        return None;
+    }
+    i64::try_from(list.value(0).len()).ok().filter(|&n| n > 0)
+}
+
+/// Bytes as PostgreSQL shows them: each unit up to ten thousand of it.
+fn pretty(bytes: &str) -> Option<String> {
+    let mut n: i128 = bytes.parse().ok()?;
+    for unit in ["bytes", "kB", "MB", "GB", "TB"] {
+        if n.abs() < 10_240 {
+            return Some(format!("{n} {unit}"));
+        }
+        n = (n + n.signum() * 512) / 1_024;
+    }
+    Some(format!("{n} PB"))
+}
+
+/// `format('%I.%I', schema, table)`: `%s` a text, `%I` a name, `%L` a literal, `%%` a percent sign. NULL for any other
+/// form.
+fn formatted(args: &[ScalarValue]) -> Option<String> {
+    let pattern = string(args, 0)?;
+    let (mut out, mut next, mut chars) = (String::new(), 1, pattern.chars());
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        let kind = chars.next()?;
+        if kind == '%' {
+            out.push('%');
+            continue;
+        }
+        let value = (next < args.len()).then(|| string(args, next))?;
+        next += 1;
+        match kind {
+            's' => out.push_str(&value.unwrap_or_default()),
+            'I' => out.push_str(&quoted(&value?)),
+            'L' => out.push_str(&value.map_or_else(|| "NULL".to_owned(), |text| literal(&text))),
+            _ => return None,
+        }
+    }
+    Some(out)
+}
+
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
@@ -279,6 +343,7 @@ impl ScalarUDFImpl for PgFunction {
             Gives::Text => DataType::Utf8,
             Gives::Bool => DataType::Boolean,
             Gives::Int => DataType::Int32,
+            Gives::Long => DataType::Int64,
             Gives::Texts => DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))),
         })
     }
@@ -323,6 +388,21 @@ mod tests {
         {
             assert_eq!(quoted(name), expected);
         }
+    }
+
+    #[test]
+    fn sizes_and_forms_are_those_of_the_manual() {
+        for (bytes, expected) in
+            [("10239", "10239 bytes"), ("10240", "10 kB"), ("1048576", "1024 kB"), ("16000000000", "15 GB")]
+        {
+            assert_eq!(pretty(bytes).as_deref(), Some(expected));
+        }
+        let format = |args: &[&str]| formatted(&args.iter().map(|&arg| text(arg)).collect::<Vec<_>>());
+        assert_eq!(
+            format(&["%I.%I: %s %L %%", "public", "Foo bar", "x", "it's"]).as_deref(),
+            Some("public.\"Foo bar\": x 'it''s' %")
+        );
+        assert_eq!(format(&["%I"]), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! * casts to PostgreSQL's own types: `'t'::regclass` is the table's number, `oid::regclass` its name, `'{a,b}'::text[]`
 //!   an array;
 //! * operators: `OPERATOR(pg_catalog.~)`, `COLLATE`, `= ANY (ARRAY(SELECT …))`;
+//! * asyncpg's question about types is asked plainly;
 //! * subqueries over tables that are always empty are what they come to; others over system tables that must give one
 //!   value say so with `max`, which is what our planner wants to see.
 
@@ -21,7 +22,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::relations::PG_CATALOG;
-use super::tables::{INFORMATION, exists, is_empty};
+use super::tables::{INFORMATION, KEYWORDS, exists, is_empty};
 
 /// The one who asks where nobody signed in.
 const NOBODY: &str = "wattline";
@@ -52,8 +53,32 @@ pub(crate) fn rewrite(statement: &mut Statement, text: &str, user: Option<&str>)
         statement = &mut explain.statement;
     }
     if let Statement::Statement(sql) = statement {
+        if asks_for_a_tree_of_types(sql)
+            && let Some(plain) = parsed(TYPES_ASKED)
+        {
+            **sql = plain;
+        }
         let _ = sql.visit(&mut Rewriter { user: user.unwrap_or(NOBODY) });
     }
+}
+
+/// What asyncpg asks about types that it has no codec for, arrays above all: it walks from each to its parts by a
+/// recursive query over tables of ranges, composites and domains. There are none here, and the parts of arrays it knows.
+const TYPES_ASKED: &str = "SELECT t.oid, 'pg_catalog' AS ns, t.typname AS name, t.typtype AS kind, \
+    CAST(NULL AS int) AS basetype, t.typelem AS elemtype, ',' AS elemdelim, CAST(NULL AS int) AS range_subtype, \
+    CAST(NULL AS text) AS attrtypoids, CAST(NULL AS text) AS attrnames, 0 AS depth, CAST(NULL AS text) AS basetype_name, \
+    format_type(t.typelem, NULL) AS elemtype_name, CAST(NULL AS text) AS range_subtype_name \
+    FROM pg_catalog.pg_type t WHERE t.oid = ANY($1)";
+
+fn asks_for_a_tree_of_types(statement: &ast::Statement) -> bool {
+    let ast::Statement::Query(query) = statement else { return false };
+    let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+    tables.into_iter().any(|table| table.alias.name.value == "typeinfo_tree")
+}
+
+fn parsed(text: &str) -> Option<ast::Statement> {
+    use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
+    Parser::parse_sql(&PostgreSqlDialect {}, text).ok()?.pop()
 }
 
 struct Rewriter<'a> {
@@ -96,6 +121,17 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args, .. } = factor
+            && args.is_some()
+            && name.0.len() == 2
+            && name.0[0].to_string().eq_ignore_ascii_case(PG_CATALOG)
+        {
+            // A function as a table is called by its name alone; the one that is a table here is read as such.
+            name.0.remove(0);
+            if name.to_string().eq_ignore_ascii_case(KEYWORDS) {
+                *args = None;
+            }
+        }
         if let TableFactor::Table { name, alias, args: None, .. } = factor
             && let Some((table, shown)) = system_table(name)
         {
@@ -177,6 +213,8 @@ impl Rewriter<'_> {
             | "_pg_expandarray"
             | "pg_advisory_unlock_all"
             | "pg_stat_get_numscans" => null(),
+            // Of an array that is NULL here because it would be empty: the planner wants to see a list.
+            "array_to_string" if first_is_null(&function) => null(),
             "current_schema" => text("public"),
             "clock_timestamp"
             | "statement_timestamp"
@@ -185,6 +223,14 @@ impl Rewriter<'_> {
             | "pg_conf_load_time" => call("now", Vec::new()),
             _ => Expr::Function(function),
         }
+    }
+}
+
+fn first_is_null(function: &ast::Function) -> bool {
+    let FunctionArguments::List(list) = &function.args else { return false };
+    match list.args.first() {
+        Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))) => value.value == Value::Null,
+        _ => false,
     }
 }
 
@@ -435,8 +481,8 @@ fn subquery(expr: &mut Expr) {
                 Expr::Array(ast::Array { elem: vec![text("public")], named: true })
             }
             // NULL rather than no items: what is done with either in a client is the same.
-            // Options of a table's storage, in which psql looks: there are none.
-            Some(query) if is_void(query) || query.to_string().contains("reloptions") => null(),
+            // Options of storage and rights on columns, in which psql looks: there are none.
+            Some(query) if is_void(query) || is_of_no_use(query) => null(),
             _ => return,
         },
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
@@ -467,6 +513,12 @@ fn array_subquery(function: &ast::Function) -> Option<&Query> {
         FunctionArguments::Subquery(query) if is_array => Some(&**query),
         _ => None,
     }
+}
+
+/// Whether a query is about what no table here has.
+fn is_of_no_use(query: &Query) -> bool {
+    let query = query.to_string();
+    query.contains("reloptions") || query.contains("attacl IS NOT NULL")
 }
 
 /// How clients ask which schemas the search path has: it has one.

@@ -14,6 +14,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::Session;
 
+use super::listed;
 use super::relations::{NAMESPACES, PG_CATALOG, Relation, Relations, namespace};
 use super::types::{TYPE_KEY, TYPES, by_oid, oid, oid_of_field};
 use crate::error::Error;
@@ -92,6 +93,9 @@ const fn empty(name: &'static str, columns: &'static str) -> Table {
 const fn table(name: &'static str, columns: &'static str, rows: fn(&Relations) -> Vec<Row>) -> Table {
     Table { name, columns, rows: Some(rows) }
 }
+
+/// A function of PostgreSQL that gives rows, here a table.
+pub(crate) const KEYWORDS: &str = "pg_get_keywords";
 
 /// The prefix under which tables of `information_schema` are kept here; `rewrite` leads there.
 pub(crate) const INFORMATION: &str = "is_";
@@ -243,7 +247,7 @@ const TABLES: &[Table] = &[
                             connoinherit bool, conkey int2[], confkey int2[], conpfeqop text, conbin text?, consrc text?",
     ),
     empty("pg_attrdef", "oid oid, adrelid oid, adnum int2, adbin text, adsrc text"),
-    empty(
+    table(
         "pg_proc",
         "oid oid, proname name, pronamespace oid, proowner oid, prolang oid, procost float4, \
                       prorows float4, provariadic oid, prosupport text, prokind char, prosecdef bool, \
@@ -251,7 +255,9 @@ const TABLES: &[Table] = &[
                       pronargs int2, pronargdefaults int2, prorettype oid, proargtypes text, proallargtypes text[]?, \
                       proargmodes text[]?, proargnames text[]?, proargdefaults text?, prosrc text, probin text?, \
                       proconfig text[]?, proacl text[]?",
+        procedures,
     ),
+    table(KEYWORDS, "word text, catcode char, catdesc text", keywords),
     empty("pg_aggregate", "aggfnoid oid, aggkind char, aggnumdirectargs int2"),
     empty(
         "pg_language",
@@ -438,6 +444,7 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("server_encoding", "UTF8"),
     ("server_version", "15.0"),
     ("server_version_num", "150000"),
+    ("jit", "off"),
     ("standard_conforming_strings", "on"),
     ("transaction_isolation", "read committed"),
 ];
@@ -545,6 +552,29 @@ fn array(field: &Field, rows: &[Row]) -> ArrayRef {
             _ => (!field.is_nullable()).then_some(""),
         }))),
     }
+}
+
+/// The words of the parser's own list.
+fn keywords(_: &Relations) -> Vec<Row> {
+    use datafusion::sql::sqlparser::keywords::{ALL_KEYWORDS, ALL_KEYWORDS_INDEX, RESERVED_FOR_COLUMN_ALIAS};
+    let rows = ALL_KEYWORDS.iter().zip(ALL_KEYWORDS_INDEX).map(|(word, index)| {
+        let (code, description) = match RESERVED_FOR_COLUMN_ALIAS.contains(index) {
+            true => ("R", "reserved"),
+            false => ("U", "unreserved"),
+        };
+        row! { "word": word.to_lowercase(), "catcode": code, "catdesc": description }
+    });
+    rows.collect()
+}
+
+fn procedures(_: &Relations) -> Vec<Row> {
+    let rows = listed::all().map(|listed| {
+        row! {
+            "oid": listed.oid, "proname": listed.name, "pronamespace": namespace("public"), "proowner": OWNER,
+            "procost": 1, "prokind": listed.kind, "prorettype": listed.gives_oid(), "provolatile": "i", "proparallel": "s", "prosrc": listed.name,
+        }
+    });
+    rows.collect()
 }
 
 fn classes(relations: &Relations) -> Vec<Row> {

@@ -67,6 +67,7 @@ pub const TYPES: &[PgType] = &[
     t(2205, "regclass", "regclass", 4, 'N', 2210),
     t(2206, "regtype", "regtype", 4, 'N', 2211),
     t(2249, "record", "record", -1, 'P', 2287),
+    t(2283, "anyelement", "anyelement", 4, 'P', 0),
     t(2278, "void", "void", 4, 'P', 0),
     t(2950, "uuid", "uuid", 16, 'U', 2951),
     t(3802, "jsonb", "jsonb", -1, 'U', 3807),

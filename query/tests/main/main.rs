@@ -10,5 +10,6 @@ mod documentation;
 mod errors;
 mod fixture;
 mod limits;
+mod parameters;
 mod pushdown;
 mod scripts;

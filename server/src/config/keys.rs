@@ -185,8 +185,8 @@ pub const KEYS: &[Key] = &[
         flag: Some("--flight"),
         kind: Kind::Listen,
         default: "off",
-        doc: "Address of the Arrow Flight SQL listener. There are no accounts yet, so it binds to loopback addresses\n\
-              only, unless flight.tls.client_ca makes clients show certificates.",
+        doc: "Address of the Arrow Flight SQL listener. From loopback no password is asked; to be reached from elsewhere it\n\
+              needs TLS, and accounts (`wattline account create`) or flight.tls.client_ca.",
     },
     Key {
         name: "flight.batch_max",
@@ -211,6 +211,15 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Duration(100, 3_600 * SECOND),
         default: "1m",
         doc: "How long a client may be silent in the middle of the rows it writes.",
+    },
+    Key {
+        name: "flight.token_lifetime",
+        env: "WATTLINE_FLIGHT_TOKEN_LIFETIME",
+        flag: None,
+        kind: Kind::Duration(1_000, 30 * 24 * 3_600 * SECOND),
+        default: "24h",
+        doc: "How long the token is good that a client gets for user name and password. It ends with the server as well,\n\
+              and when the account gets another password or is deleted.",
     },
     Key {
         name: "flight.tls.cert",
@@ -252,6 +261,14 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Count(1, 1_000_000),
         default: "10000",
         doc: "PostgreSQL connections at a time; further ones are told so. Idle ones cost little.",
+    },
+    Key {
+        name: "pg.read_timeout",
+        env: "WATTLINE_PG_READ_TIMEOUT",
+        flag: None,
+        kind: Kind::Duration(100, 3_600 * SECOND),
+        default: "5m",
+        doc: "How long a client may be silent in the middle of the rows of a COPY FROM STDIN.",
     },
     Key {
         name: "pg.write_timeout",

@@ -179,6 +179,8 @@ pub struct PgSettings {
     pub listen: Option<String>,
     /// Connections at a time.
     pub connections_max: usize,
+    /// Time a client may be silent while it sends rows.
+    pub read_timeout: Duration,
     /// Time a client may take nothing of its answer.
     pub write_timeout: Duration,
     /// TLS.
@@ -196,6 +198,8 @@ pub struct FlightSettings {
     pub connections_max: usize,
     /// Time a client may be silent while it sends rows.
     pub read_timeout: Duration,
+    /// How long a token that a handshake gives is good.
+    pub token_lifetime: Duration,
     /// TLS.
     pub tls: Option<TlsFiles>,
 }
@@ -354,6 +358,7 @@ impl Settings {
             pg: PgSettings {
                 listen: get.listen("pg.listen"),
                 connections_max: get.count("pg.connections_max") as usize,
+                read_timeout: get.duration("pg.read_timeout"),
                 write_timeout: get.duration("pg.write_timeout"),
                 tls: pg_tls,
             },
@@ -362,6 +367,7 @@ impl Settings {
                 batch_bytes_max: get.bytes("flight.batch_max") as usize,
                 connections_max: get.count("flight.connections_max") as usize,
                 read_timeout: get.duration("flight.read_timeout"),
+                token_lifetime: get.duration("flight.token_lifetime"),
                 tls: get.tls("flight.tls")?,
             },
             mqtt: MqttSettings {

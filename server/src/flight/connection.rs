@@ -4,6 +4,7 @@
 //! (`service`).
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -59,7 +60,7 @@ pub async fn serve(
     settings: FlightSettings,
     stop: CancellationToken,
 ) -> Result<()> {
-    let service = FlightServiceServer::new(Service::new(Arc::clone(&app), settings.clone()))
+    let service = FlightServiceServer::new(Service::new(Arc::clone(&app), settings.clone())?)
         .max_decoding_message_size(settings.batch_bytes_max)
         .max_encoding_message_size(usize::MAX);
     let (sender, receiver) = mpsc::channel(READY_MAX);
@@ -93,9 +94,12 @@ async fn accept(
 ) {
     let room = Arc::new(Semaphore::new(connections_max));
     while let Some((stream, permit)) = next(&listener, &room, &stop).await {
+        // A client that is gone already is nobody.
+        let Ok(peer) = stream.peer_addr().map(Peer) else { continue };
         let open = Open::new(&app.flight);
         let Some(tls) = tls.clone() else {
-            if ready.send(Connection { io: Box::pin(stream), _permit: permit, _open: open }).await.is_err() {
+            let connection = Connection { io: Box::pin(stream), peer, _permit: permit, _open: open };
+            if ready.send(connection).await.is_err() {
                 return;
             }
             continue;
@@ -104,7 +108,7 @@ async fn accept(
         tokio::spawn(async move {
             match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                 Ok(Ok(stream)) => {
-                    let connection = Connection { io: Box::pin(stream), _permit: permit, _open: open };
+                    let connection = Connection { io: Box::pin(stream), peer, _permit: permit, _open: open };
                     // Nobody takes it any more where the server stops.
                     let _ = ready.send(connection).await;
                 }
@@ -115,6 +119,10 @@ async fn accept(
     }
 }
 
+/// Where a call comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
 trait Io: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
@@ -122,14 +130,17 @@ impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 /// A connection, plain or not, with its place among those allowed.
 struct Connection {
     io: Pin<Box<dyn Io>>,
+    peer: Peer,
     _permit: OwnedSemaphorePermit,
     _open: Open,
 }
 
 impl Connected for Connection {
-    type ConnectInfo = ();
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> Peer {
+        self.peer
+    }
 }
 
 impl AsyncRead for Connection {

@@ -155,12 +155,14 @@ impl Drop for Task {
     }
 }
 
-/// `schema` in types that every client reads: texts as Utf8 instead of views of them, which drivers in Java lack.
+/// `schema` in types that every client reads: texts as Utf8 instead of views of them, which drivers in Java lack. Every
+/// column may have nulls: whether one of a parameter has is known with its value only, and drivers compare what was
+/// described with what comes.
 pub fn wire_schema(schema: &Schema) -> SchemaRef {
     let fields: Vec<_> = schema
         .fields()
         .iter()
-        .map(|field| field.as_ref().clone().with_data_type(wire_type(field.data_type())))
+        .map(|field| field.as_ref().clone().with_data_type(wire_type(field.data_type())).with_nullable(true))
         .collect();
     Arc::new(Schema::new(fields))
 }

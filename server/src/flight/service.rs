@@ -30,19 +30,25 @@ use arrow_ipc::writer::IpcWriteOptions;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use prost::Message as _;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use wattline_query::{Caller, Description};
 
+use super::auth::Door;
+use super::catalog;
+use super::connection::Peer;
 use super::handle::Handle;
 use super::rows::{self, batches, change, table_of};
 use super::running::{self, Running, status, wire_schema, wire_type};
-use super::{auth, catalog};
 use crate::config::FlightSettings;
 use crate::http::App;
 use crate::http::sql::Counted;
 
 /// Ends a statement, by what described it.
 const CANCEL_FLIGHT_INFO: &str = "CancelFlightInfo";
+
+/// The header in which clients show who they are.
+const AUTHORIZATION: &str = "authorization";
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -56,20 +62,42 @@ pub struct Service {
     app: Arc<App>,
     settings: FlightSettings,
     running: Arc<Running>,
+    door: Door,
 }
 
 impl Service {
     /// The service of `app`.
-    pub fn new(app: Arc<App>, settings: FlightSettings) -> Service {
-        Service { app, settings, running: Arc::default() }
+    ///
+    /// # Errors
+    /// Where no key for tokens can be made.
+    pub fn new(app: Arc<App>, settings: FlightSettings) -> crate::error::Result<Service> {
+        let certified = settings.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let door = Door::new(app.registry.clone(), settings.token_lifetime, certified)?;
+        Ok(Service { app, settings, running: Arc::default(), door })
     }
 
-    /// Who asks, where anything may be asked at all.
-    fn enter<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        if self.app.is_stopping() {
-            return Err(Status::unavailable("the server is stopping"));
+    fn not_stopping(&self) -> Result<(), Status> {
+        match self.app.is_stopping() {
+            true => Err(Status::unavailable("the server is stopping")),
+            false => Ok(()),
         }
-        auth::caller(request.metadata())
+    }
+
+    /// Who asks, where anything may be asked at all; takes what it needs of the request before it waits, as bodies of
+    /// requests cannot be shared between threads.
+    fn enter<T>(
+        &self,
+        request: &Request<T>,
+    ) -> impl Future<Output = Result<Caller, Status>> + Send + use<'_, T> {
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+        let mut headers = MetadataMap::new();
+        if let Some(shown) = request.metadata().get(AUTHORIZATION) {
+            headers.insert(AUTHORIZATION, shown.clone());
+        }
+        async move {
+            self.not_stopping()?;
+            self.door.caller(&headers, peer).await
+        }
     }
 
     /// Runs `act` where statements run, on threads with room for deep ones. Ends with the call that waits for it.
@@ -133,20 +161,20 @@ impl Service {
         Ok(answer.ok_or_else(|| Status::unimplemented(name))??)
     }
 
-    fn listing_info<M: ProstMessageExt>(
+    async fn listing_info<M: ProstMessageExt>(
         &self,
         query: M,
         command: impl Fn(M) -> Command,
         request: Request<FlightDescriptor>,
     ) -> Answer<FlightInfo> {
-        self.enter(&request)?;
+        self.enter(&request).await?;
         let ticket = Ticket { ticket: query.as_any().encode_to_vec().into() };
         let info = info_of(&self.listing(command(query))?.schema(), request.into_inner())?;
         Ok(Response::new(info.with_endpoint(FlightEndpoint::new().with_ticket(ticket))))
     }
 
-    fn listing_rows(&self, command: Command, request: &Request<Ticket>) -> Redeemed {
-        self.enter(request)?;
+    async fn listing_rows(&self, command: Command, request: Request<Ticket>) -> Redeemed {
+        self.enter(&request).await?;
         Ok(Response::new(running::single(self.listing(command)?)))
     }
 
@@ -215,9 +243,19 @@ impl FlightSqlService for Service {
 
     async fn do_handshake(
         &self,
-        _: Request<Streaming<HandshakeRequest>>,
+        request: Request<Streaming<HandshakeRequest>>,
     ) -> Answer<Stream<HandshakeResponse>> {
-        Err(auth::no_accounts())
+        self.not_stopping()?;
+        let (headers, _, _) = request.into_parts();
+        let token = self.door.token(&headers).await?;
+        let shown = format!("Bearer {token}").parse();
+        let shown = shown.map_err(|e| Status::internal(format!("a token is no header: {e}")))?;
+        // In the headers, as drivers look for it, and as the answer, as others do.
+        let answer = HandshakeResponse { protocol_version: 0, payload: token.into() };
+        let answers: Stream<HandshakeResponse> = Box::pin(futures::stream::iter([Ok(answer)]));
+        let mut response = Response::new(answers);
+        response.metadata_mut().insert(AUTHORIZATION, shown);
+        Ok(response)
     }
 
     async fn get_flight_info_statement(
@@ -225,7 +263,7 @@ impl FlightSqlService for Service {
         query: CommandStatementQuery,
         request: Request<FlightDescriptor>,
     ) -> Answer<FlightInfo> {
-        let caller = self.enter(&request)?;
+        let caller = self.enter(&request).await?;
         no_transaction(query.transaction_id.as_ref())?;
         self.info(caller, Handle::new(&query.query), request.into_inner()).await
     }
@@ -235,12 +273,12 @@ impl FlightSqlService for Service {
         query: CommandPreparedStatementQuery,
         request: Request<FlightDescriptor>,
     ) -> Answer<FlightInfo> {
-        let caller = self.enter(&request)?;
+        let caller = self.enter(&request).await?;
         self.info(caller, Handle::read(&query.prepared_statement_handle)?, request.into_inner()).await
     }
 
     async fn do_get_statement(&self, ticket: TicketStatementQuery, request: Request<Ticket>) -> Redeemed {
-        let caller = self.enter(&request)?;
+        let caller = self.enter(&request).await?;
         self.redeem(caller, Handle::read(&ticket.statement_handle)?)
     }
 
@@ -249,7 +287,7 @@ impl FlightSqlService for Service {
         query: CommandPreparedStatementQuery,
         request: Request<Ticket>,
     ) -> Redeemed {
-        let caller = self.enter(&request)?;
+        let caller = self.enter(&request).await?;
         self.redeem(caller, Handle::read(&query.prepared_statement_handle)?)
     }
 
@@ -258,7 +296,7 @@ impl FlightSqlService for Service {
         command: CommandStatementUpdate,
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
-        let caller = self.enter(&request)?;
+        let caller = self.enter(&request).await?;
         no_transaction(command.transaction_id.as_ref())?;
         self.change(caller, Handle::new(&command.query)).await
     }
@@ -268,7 +306,7 @@ impl FlightSqlService for Service {
         command: CommandStatementIngest,
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
-        let caller = self.enter(&request)?;
+        let caller = self.enter(&request).await?;
         let table = table_of(&self.app, &command)?;
         let (app, rows) = (Arc::clone(&self.app), self.incoming(request));
         self.on_query_threads(async move { rows::write(&app, &caller, &table, rows).await }).await
@@ -279,7 +317,7 @@ impl FlightSqlService for Service {
         query: CommandPreparedStatementQuery,
         request: Request<PeekableFlightDataStream>,
     ) -> Result<DoPutPreparedStatementResult, Status> {
-        self.enter(&request)?;
+        self.enter(&request).await?;
         let handle = Handle::read(&query.prepared_statement_handle)?;
         let mut rows = self.incoming(request);
         let mut bound = Vec::new();
@@ -301,7 +339,7 @@ impl FlightSqlService for Service {
         command: CommandPreparedStatementUpdate,
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
-        let caller = self.enter(&request)?;
+        let caller = self.enter(&request).await?;
         let handle = Handle::read(&command.prepared_statement_handle)?;
         let (app, rows) = (Arc::clone(&self.app), self.incoming(request));
         self.on_query_threads(async move { rows::run_bound(&app, &caller, &handle, rows).await }).await
@@ -312,7 +350,7 @@ impl FlightSqlService for Service {
         query: ActionCreatePreparedStatementRequest,
         request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
-        self.enter(&request)?;
+        self.enter(&request).await?;
         no_transaction(query.transaction_id.as_ref())?;
         let handle = Handle::new(&query.query);
         let description = self.describe(&handle.sql).await?;
@@ -338,14 +376,14 @@ impl FlightSqlService for Service {
         request: Request<Action>,
     ) -> Result<ActionCancelQueryResult, Status> {
         use arrow_flight::sql::ActionCancelQueryResult as Answer;
-        self.enter(&request)?;
+        self.enter(&request).await?;
         let info = FlightInfo::decode(query.info).map_err(|e| Status::invalid_argument(e.to_string()))?;
         // 1: cancelled; 3: not to be cancelled, as it has ended or not begun.
         Ok(Answer { result: if self.cancel(&info) { 1 } else { 3 } })
     }
 
     async fn do_action_fallback(&self, request: Request<Action>) -> Answer<Stream<arrow_flight::Result>> {
-        self.enter(&request)?;
+        self.enter(&request).await?;
         let action = request.into_inner();
         if action.r#type != CANCEL_FLIGHT_INFO {
             return Err(Status::unimplemented(format!("there is no action {:?}", action.r#type)));
@@ -371,11 +409,11 @@ impl FlightSqlService for Service {
         query: CommandGetCatalogs,
         request: Request<FlightDescriptor>,
     ) -> Answer<FlightInfo> {
-        self.listing_info(query, Command::CommandGetCatalogs, request)
+        self.listing_info(query, Command::CommandGetCatalogs, request).await
     }
 
     async fn do_get_catalogs(&self, query: CommandGetCatalogs, request: Request<Ticket>) -> Redeemed {
-        self.listing_rows(Command::CommandGetCatalogs(query), &request)
+        self.listing_rows(Command::CommandGetCatalogs(query), request).await
     }
 
     async fn get_flight_info_schemas(
@@ -383,11 +421,11 @@ impl FlightSqlService for Service {
         query: CommandGetDbSchemas,
         request: Request<FlightDescriptor>,
     ) -> Answer<FlightInfo> {
-        self.listing_info(query, Command::CommandGetDbSchemas, request)
+        self.listing_info(query, Command::CommandGetDbSchemas, request).await
     }
 
     async fn do_get_schemas(&self, query: CommandGetDbSchemas, request: Request<Ticket>) -> Redeemed {
-        self.listing_rows(Command::CommandGetDbSchemas(query), &request)
+        self.listing_rows(Command::CommandGetDbSchemas(query), request).await
     }
 
     async fn get_flight_info_tables(
@@ -395,11 +433,11 @@ impl FlightSqlService for Service {
         query: CommandGetTables,
         request: Request<FlightDescriptor>,
     ) -> Answer<FlightInfo> {
-        self.listing_info(query, Command::CommandGetTables, request)
+        self.listing_info(query, Command::CommandGetTables, request).await
     }
 
     async fn do_get_tables(&self, query: CommandGetTables, request: Request<Ticket>) -> Redeemed {
-        self.listing_rows(Command::CommandGetTables(query), &request)
+        self.listing_rows(Command::CommandGetTables(query), request).await
     }
 
     async fn get_flight_info_table_types(
@@ -407,11 +445,11 @@ impl FlightSqlService for Service {
         query: CommandGetTableTypes,
         request: Request<FlightDescriptor>,
     ) -> Answer<FlightInfo> {
-        self.listing_info(query, Command::CommandGetTableTypes, request)
+        self.listing_info(query, Command::CommandGetTableTypes, request).await
     }
 
     async fn do_get_table_types(&self, query: CommandGetTableTypes, request: Request<Ticket>) -> Redeemed {
-        self.listing_rows(Command::CommandGetTableTypes(query), &request)
+        self.listing_rows(Command::CommandGetTableTypes(query), request).await
     }
 
     async fn get_flight_info_sql_info(
@@ -419,11 +457,11 @@ impl FlightSqlService for Service {
         query: CommandGetSqlInfo,
         request: Request<FlightDescriptor>,
     ) -> Answer<FlightInfo> {
-        self.listing_info(query, Command::CommandGetSqlInfo, request)
+        self.listing_info(query, Command::CommandGetSqlInfo, request).await
     }
 
     async fn do_get_sql_info(&self, query: CommandGetSqlInfo, request: Request<Ticket>) -> Redeemed {
-        self.listing_rows(Command::CommandGetSqlInfo(query), &request)
+        self.listing_rows(Command::CommandGetSqlInfo(query), request).await
     }
 
     async fn get_flight_info_primary_keys(
@@ -431,11 +469,11 @@ impl FlightSqlService for Service {
         query: CommandGetPrimaryKeys,
         request: Request<FlightDescriptor>,
     ) -> Answer<FlightInfo> {
-        self.listing_info(query, Command::CommandGetPrimaryKeys, request)
+        self.listing_info(query, Command::CommandGetPrimaryKeys, request).await
     }
 
     async fn do_get_primary_keys(&self, query: CommandGetPrimaryKeys, request: Request<Ticket>) -> Redeemed {
-        self.listing_rows(Command::CommandGetPrimaryKeys(query), &request)
+        self.listing_rows(Command::CommandGetPrimaryKeys(query), request).await
     }
 
     async fn get_flight_info_exported_keys(
@@ -443,7 +481,7 @@ impl FlightSqlService for Service {
         query: CommandGetExportedKeys,
         request: Request<FlightDescriptor>,
     ) -> Answer<FlightInfo> {
-        self.listing_info(query, Command::CommandGetExportedKeys, request)
+        self.listing_info(query, Command::CommandGetExportedKeys, request).await
     }
 
     async fn do_get_exported_keys(
@@ -451,7 +489,7 @@ impl FlightSqlService for Service {
         query: CommandGetExportedKeys,
         request: Request<Ticket>,
     ) -> Redeemed {
-        self.listing_rows(Command::CommandGetExportedKeys(query), &request)
+        self.listing_rows(Command::CommandGetExportedKeys(query), request).await
     }
 
     async fn get_flight_info_imported_keys(
@@ -459,7 +497,7 @@ impl FlightSqlService for Service {
         query: CommandGetImportedKeys,
         request: Request<FlightDescriptor>,
     ) -> Answer<FlightInfo> {
-        self.listing_info(query, Command::CommandGetImportedKeys, request)
+        self.listing_info(query, Command::CommandGetImportedKeys, request).await
     }
 
     async fn do_get_imported_keys(
@@ -467,7 +505,7 @@ impl FlightSqlService for Service {
         query: CommandGetImportedKeys,
         request: Request<Ticket>,
     ) -> Redeemed {
-        self.listing_rows(Command::CommandGetImportedKeys(query), &request)
+        self.listing_rows(Command::CommandGetImportedKeys(query), request).await
     }
 
     async fn get_flight_info_cross_reference(
@@ -475,7 +513,7 @@ impl FlightSqlService for Service {
         query: CommandGetCrossReference,
         request: Request<FlightDescriptor>,
     ) -> Answer<FlightInfo> {
-        self.listing_info(query, Command::CommandGetCrossReference, request)
+        self.listing_info(query, Command::CommandGetCrossReference, request).await
     }
 
     async fn do_get_cross_reference(
@@ -483,7 +521,7 @@ impl FlightSqlService for Service {
         query: CommandGetCrossReference,
         request: Request<Ticket>,
     ) -> Redeemed {
-        self.listing_rows(Command::CommandGetCrossReference(query), &request)
+        self.listing_rows(Command::CommandGetCrossReference(query), request).await
     }
 
     async fn get_flight_info_xdbc_type_info(
@@ -491,7 +529,7 @@ impl FlightSqlService for Service {
         query: CommandGetXdbcTypeInfo,
         request: Request<FlightDescriptor>,
     ) -> Answer<FlightInfo> {
-        self.listing_info(query, Command::CommandGetXdbcTypeInfo, request)
+        self.listing_info(query, Command::CommandGetXdbcTypeInfo, request).await
     }
 
     async fn do_get_xdbc_type_info(
@@ -499,6 +537,6 @@ impl FlightSqlService for Service {
         query: CommandGetXdbcTypeInfo,
         request: Request<Ticket>,
     ) -> Redeemed {
-        self.listing_rows(Command::CommandGetXdbcTypeInfo(query), &request)
+        self.listing_rows(Command::CommandGetXdbcTypeInfo(query), request).await
     }
 }

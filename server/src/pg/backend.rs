@@ -198,6 +198,7 @@ impl Out {
             (b'M', text(&error.message)),
         ];
         fields.extend(error.hint.as_ref().map(|hint| (b'H', text(hint))));
+        fields.extend(error.context.as_ref().map(|context| (b'W', text(context))));
         fields.extend(error.position.map(|position| (b'P', position.to_string())));
         self.put(&ErrorResponse::new(fields));
     }

@@ -79,6 +79,7 @@ pub fn command(text: &str) -> Result<Command, PgError> {
         ("release", _) => Command::Savepoint("RELEASE"),
         ("set", _) => set(text)?,
         ("reset", "all") => Command::Reset(None),
+        ("reset", "time") if word(2) == "zone" => Command::Reset(Some("TimeZone".to_owned())),
         ("reset", _) => Command::Reset(Some(setting_name(&mut rest(text, 1))?)),
         ("show", "all") => Command::ShowAll,
         // The engine's: what tables, columns and functions there are.

@@ -27,8 +27,10 @@ pub struct Copy {
     pub offset: Option<usize>,
     /// The table, as it was written; empty for a query.
     pub table: String,
-    /// The columns, as they were written.
-    pub columns: Vec<String>,
+    /// The list of columns, as it was written; empty for all.
+    pub columns: String,
+    /// Whether names come first and must be those of the columns: HEADER MATCH.
+    pub header_match: bool,
     /// In which form.
     pub form: CopyForm,
 }
@@ -42,16 +44,19 @@ pub fn copy(text: &str) -> Result<Copy, PgError> {
     let mut reader = Reader { text, tokens: tokens.get(1..).unwrap_or_default() };
     let (query, offset, table, columns) = if reader.take(&Token::Mark('(')) {
         let (at, query) = reader.parenthesis()?;
-        (query.to_owned(), Some(at), String::new(), Vec::new())
+        (query.to_owned(), Some(at), String::new(), String::new())
     } else {
         let table = reader.name_until_mark()?;
         let columns = if reader.take(&Token::Mark('(')) {
             let (_, list) = reader.parenthesis()?;
-            list.split(',').map(|column| column.trim().to_owned()).collect()
+            if list.is_empty() {
+                return Err(syntax("COPY: columns are expected in the parentheses"));
+            }
+            list.to_owned()
         } else {
-            Vec::new()
+            String::new()
         };
-        let list = if columns.is_empty() { "*".to_owned() } else { columns.join(", ") };
+        let list = if columns.is_empty() { "*" } else { columns.as_str() };
         (format!("SELECT {list} FROM {table}"), None, table, columns)
     };
     let direction = match (reader.word().as_deref(), reader.word().as_deref()) {
@@ -64,7 +69,15 @@ pub fn copy(text: &str) -> Result<Copy, PgError> {
         }
         _ => return Err(syntax("COPY … TO STDOUT is expected")),
     };
-    Ok(Copy { direction, query, offset, table, columns, form: options(reader)? })
+    let options = options(reader)?;
+    let header_match = options.header_match;
+    if header_match && direction == Direction::Out {
+        return Err(PgError::new(state::INVALID_VALUE, "COPY: HEADER MATCH is for FROM STDIN"));
+    }
+    if options.force_quote && direction == Direction::In {
+        return Err(PgError::new(state::INVALID_VALUE, "COPY: FORCE_QUOTE is for TO STDOUT"));
+    }
+    Ok(Copy { direction, query, offset, table, columns, header_match, form: form(options)? })
 }
 
 fn syntax(what: &str) -> PgError {
@@ -137,12 +150,13 @@ struct Options {
     delimiter: Option<char>,
     null: Option<String>,
     header: bool,
+    header_match: bool,
     quote: Option<char>,
     escape: Option<char>,
     force_quote: bool,
 }
 
-fn options(mut reader: Reader<'_>) -> Result<CopyForm, PgError> {
+fn options(mut reader: Reader<'_>) -> Result<Options, PgError> {
     let mut options = Options::default();
     if reader.tokens.first().is_some_and(|placed| placed.token.word() == Some("with")) {
         reader.next();
@@ -173,6 +187,7 @@ fn options(mut reader: Reader<'_>) -> Result<CopyForm, PgError> {
             "header" => {
                 let given =
                     reader.tokens.first().and_then(|placed| placed.token.named()).map(str::to_lowercase);
+                options.header_match = given.as_deref() == Some("match");
                 options.header = match given.as_deref() {
                     Some("false" | "off" | "0") => {
                         reader.next();
@@ -199,7 +214,7 @@ fn options(mut reader: Reader<'_>) -> Result<CopyForm, PgError> {
             }
         }
     }
-    form(options)
+    Ok(options)
 }
 
 fn text_of(reader: &mut Reader<'_>, name: &str) -> Result<String, PgError> {
@@ -291,6 +306,11 @@ mod tests {
         );
         assert_eq!(read("copy t to stdout binary"), out("SELECT * FROM t", &CopyForm::Binary));
         assert_eq!(read("copy t to stdout csv header"), out("SELECT * FROM t", &csv(',', true)));
+        let into = copy("copy t (\"a,b\", c) from stdin with (format csv, header match)").unwrap();
+        assert_eq!(
+            (into.direction, into.table.as_str(), into.columns.as_str(), into.header_match),
+            (Direction::In, "t", "\"a,b\", c", true)
+        );
         assert_eq!(read("copy t from stdin").map(|c| c.0), Ok(Direction::In));
         for wrong in [
             "copy",
@@ -302,6 +322,9 @@ mod tests {
             "copy t to stdout (format xml)",
             "copy t to stdout (delimiter 'ab')",
             "copy t to stdout (freeze)",
+            "copy t () from stdin",
+            "copy t to stdout (format csv, header match)",
+            "copy t from stdin (format csv, force_quote *)",
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }

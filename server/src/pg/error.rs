@@ -13,6 +13,10 @@ pub type SqlState = &'static str;
 pub mod state {
     use super::SqlState;
 
+    /// Data of COPY that are no rows of the table.
+    pub const BAD_COPY: SqlState = "22P04";
+    /// Bytes that are no text.
+    pub const BAD_TEXT_BYTES: SqlState = "22021";
     /// A message that does not follow the protocol.
     pub const PROTOCOL: SqlState = "08P01";
     /// A feature that is not there.
@@ -94,12 +98,14 @@ pub struct PgError {
     pub hint: Option<String>,
     /// The character in the text that was sent, from 1.
     pub position: Option<usize>,
+    /// Where it happened, if not in the text: `COPY turbine, line 3, column p0`.
+    pub context: Option<String>,
 }
 
 impl PgError {
     /// An error after which the connection goes on.
     pub fn new(state: SqlState, message: impl Into<String>) -> PgError {
-        PgError { fatal: false, state, message: message.into(), hint: None, position: None }
+        PgError { fatal: false, state, message: message.into(), hint: None, position: None, context: None }
     }
 
     /// An error that ends the connection.
@@ -111,6 +117,13 @@ impl PgError {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> PgError {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with where it happened.
+    #[must_use]
+    pub fn context(mut self, context: impl Into<String>) -> PgError {
+        self.context = Some(context.into());
         self
     }
 

@@ -11,6 +11,9 @@ pub const LOGIN_BYTES_MAX: usize = 10_000;
 /// Bytes of any later message: a statement of the longest length with parameters as long again, many times over.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
+/// Bytes of one row of COPY: as many as of a message, as most clients send a row in one.
+pub const COPY_ROW_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
+
 /// Bytes that are read ahead of the message that is being worked on: clients pipeline, and one that has vanished is
 /// only noticed by reading.
 pub const AHEAD_BYTES_MAX: usize = 64 << 10;

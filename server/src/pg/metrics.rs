@@ -15,6 +15,7 @@ pub struct Metrics {
     refused: AtomicU64,
     statements: AtomicU64,
     rows: AtomicU64,
+    written: AtomicU64,
     /// Our own codes are few, so this does not grow with what clients send.
     errors: Mutex<BTreeMap<SqlState, u64>>,
 }
@@ -51,13 +52,18 @@ impl Metrics {
         self.rows.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Rows of COPY were written.
+    pub fn written(&self, n: u64) {
+        self.written.fetch_add(n, Ordering::Relaxed);
+    }
+
     /// A client was told of an error.
     pub fn failed(&self, state: SqlState) {
         *self.errors.lock().entry(state).or_default() += 1;
     }
 
     /// Name, kind, help and value of each count.
-    pub fn counts(&self) -> [(&'static str, &'static str, &'static str, u64); 5] {
+    pub fn counts(&self) -> [(&'static str, &'static str, &'static str, u64); 6] {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         [
             ("wattline_pg_connections", "gauge", "PostgreSQL connections open.", of(&self.open)),
@@ -75,6 +81,12 @@ impl Metrics {
                 of(&self.statements),
             ),
             ("wattline_pg_rows_total", "counter", "Rows sent to PostgreSQL clients.", of(&self.rows)),
+            (
+                "wattline_pg_rows_written_total",
+                "counter",
+                "Rows of COPY from PostgreSQL clients that were written.",
+                of(&self.written),
+            ),
         ]
     }
 

@@ -5,7 +5,7 @@
 //!
 //! One connection: *accept → [`startup`] (TLS, login) → [`session`] (message by message)*; one statement: [`lex`] →
 //! [`command`] (the session's own) or [`prepared`] → [`portal`] → [`running`] → [`encode`] ([`values`], [`time`]). Below:
-//! [`frontend`] and [`backend`] (bytes), [`wire`] (buffers), [`params`], [`copy`], [`settings`], [`scram`], [`backends`],
+//! [`frontend`] and [`backend`] (bytes), [`wire`] (buffers), [`params`], [`copy`], [`copy_in`], [`settings`], [`scram`], [`backends`],
 //! [`metrics`], [`limits`], [`error`].
 //!
 //! Statements run on threads of their own; a connection's task only moves bytes. An idle connection is that task, a socket
@@ -15,6 +15,7 @@ pub mod backend;
 pub mod backends;
 pub mod command;
 pub mod copy;
+pub mod copy_in;
 pub mod encode;
 pub mod error;
 pub mod frontend;

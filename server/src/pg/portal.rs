@@ -317,11 +317,11 @@ impl Session {
 
     async fn run_copy(&mut self, portal: &mut Portal, copy: &Copy) -> Done<()> {
         if copy.direction == Direction::In {
-            return Err(PgError::new(
-                state::UNSUPPORTED,
-                "COPY FROM STDIN is not served: use `wattline import`",
-            )
-            .into());
+            if matches!(portal.state, State::Ended) {
+                return Err(PgError::new("55000", "a COPY that ran cannot run again: bind it anew").into());
+            }
+            portal.state = State::Ended;
+            return Box::pin(self.copy_in(copy)).await;
         }
         match self.pull(portal, Shape::Copy(copy.form.clone()), None, false).await? {
             Given::Rows(n, _) => {

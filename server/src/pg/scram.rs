@@ -58,6 +58,18 @@ fn derive(password: &str, salt: &[u8], iterations: u32) -> Verifier {
     }
 }
 
+/// Whether `password` is that of `account`, the verifier of the account `user` if there is one. Takes as long where there is
+/// none, or the password is wrong.
+pub fn is_password(account: Option<&Verifier>, user: &str, password: &str) -> bool {
+    let stranger = account.is_none().then(|| stranger(user));
+    let Some(verifier) = account.or(stranger.as_ref()) else { return false };
+    // What is longer is nobody's.
+    let fits = password.len() <= PASSWORD_BYTES_MAX;
+    let shown = derive(if fits { password } else { "" }, &verifier.salt, verifier.iterations);
+    let good = shown.stored_key.ct_eq(&verifier.stored_key);
+    bool::from(good) && fits && account.is_some()
+}
+
 /// A verifier as text: `SCRAM-SHA-256$<iterations>:<salt>$<stored key>:<server key>`, as PostgreSQL has it.
 pub fn verifier_text(verifier: &Verifier) -> String {
     let part = |bytes: &[u8]| BASE64.encode(bytes);
@@ -231,6 +243,16 @@ mod tests {
         for wrong in ["", "n,", "p=tls-unique,,n=,r=abc", "n,,r=abc", "n,,n=", "n,,n=,r=", "n,,n=,r=é"] {
             assert!(Exchange::begin(wrong, "ann", None).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_plain_password_is_checked_against_a_verifier() {
+        let verifier = verifier_of("pencil").unwrap();
+        assert!(is_password(Some(&verifier), "user", "pencil"));
+        for wrong in ["", "Pencil", "pencil ", &"x".repeat(PASSWORD_BYTES_MAX + 1)] {
+            assert!(!is_password(Some(&verifier), "user", wrong), "{wrong}");
+        }
+        assert!(!is_password(None, "user", "pencil") && !is_password(None, "user", ""));
     }
 
     #[test]

@@ -350,7 +350,12 @@ impl Session {
         self.stoppable_until(work, until).await
     }
 
-    async fn stoppable_until<T>(&mut self, work: impl Future<Output = T>, until: Option<Instant>) -> Done<T> {
+    /// The same up to an instant.
+    pub async fn stoppable_until<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        until: Option<Instant>,
+    ) -> Done<T> {
         let stop = self.backend.token();
         let expired = async {
             match until {
@@ -358,8 +363,6 @@ impl Session {
                 None => std::future::pending().await,
             }
         };
-        let cancelled =
-            |what: &str| PgError::new(state::CANCELLED, format!("canceling statement due to {what}"));
         tokio::select! {
             biased;
             done = work => Ok(done),
@@ -368,6 +371,11 @@ impl Session {
             gone = self.wire.watch() => Err(gone.into()),
         }
     }
+}
+
+/// A statement ends before its end, because of `what`.
+pub fn cancelled(what: &str) -> PgError {
+    PgError::new(state::CANCELLED, format!("canceling statement due to {what}"))
 }
 
 /// The portal or cursor is not there.
