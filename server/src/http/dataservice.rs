@@ -47,6 +47,9 @@ const ROWS_MIN: usize = 1_000;
 /// How long a read waits to be admitted before it is told to come again.
 const ADMISSION_MAX: Duration = Duration::from_secs(10);
 
+/// Bytes of a request for a token, which anybody may send: four short fields.
+const TOKEN_BYTES_MAX: usize = 16 << 10;
+
 /// Fields of a form: what any operation has, several times.
 const FIELDS_MAX: usize = 64;
 
@@ -100,14 +103,14 @@ pub fn routes(mut router: Router<Arc<App>>) -> Router<Arc<App>> {
 }
 
 async fn get_token(State(app): State<Arc<App>>, body: Body) -> Response {
-    match whole(body, app.http.body_bytes_max, app.http.read_timeout).await {
+    match whole(body, TOKEN_BYTES_MAX, app.http.read_timeout).await {
         Ok(body) => json(app.data.access.get(&app.registry, &body, now_micros())),
         Err(error) => error.into_response(),
     }
 }
 
 async fn refresh_token(State(app): State<Arc<App>>, body: Body) -> Response {
-    match whole(body, app.http.body_bytes_max, app.http.read_timeout).await {
+    match whole(body, TOKEN_BYTES_MAX, app.http.read_timeout).await {
         Ok(body) => json(app.data.access.refresh(&app.registry, &body, now_micros())),
         Err(error) => error.into_response(),
     }
