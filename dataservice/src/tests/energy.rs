@@ -113,8 +113,16 @@ fn energy_by_interval_is_the_example() {
     );
     // A reading that comes late, and one that corrects another one, count at once.
     plant.floats("mT5wE8Yc", "energy_delta", &[(T + 60_000, 1.0), (T, 5.0)]);
-    let items = plant.items(Operation::ElectricPower, body);
+    let items = plant.items(Operation::ElectricPower, body.clone());
     assert_eq!(items[0]["sum(energy_delta)"], 6.853);
+    plant.store.flush().unwrap();
+    let late = [(T + 120_000, 1.0)];
+    plant.floats("mT5wE8Yc", "energy_delta", &late);
+    assert_eq!(
+        plant.items(Operation::ElectricPower, body.clone())[0]["sum(energy_delta)"],
+        7.853,
+        "after a flush, too"
+    );
     assert_eq!(
         plant.items(
             Operation::AiNormalized,

@@ -54,6 +54,8 @@ fn the_state_before_is_looked_for_thirty_days_back() {
     let items = plant.items(Operation::Di, asked.clone());
     assert_eq!(read(&items), [(0, 2)]);
     assert_eq!(items[0]["assetId"], "aX7pQ2Lm");
+    plant.store.flush().unwrap();
+    assert_eq!(plant.items(Operation::Di, asked.clone()), items, "from segments, too");
     plant.ints("aX7pQ2Lm", "run_state", &[(T, 5)]);
     assert_eq!(read(&plant.items(Operation::Di, asked)), [(0, 5)], "a record at the start is the state");
 }
