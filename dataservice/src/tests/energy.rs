@@ -119,7 +119,7 @@ fn energy_by_interval_is_the_example() {
     let late = [(T + 120_000, 1.0)];
     plant.floats("mT5wE8Yc", "energy_delta", &late);
     assert_eq!(
-        plant.items(Operation::ElectricPower, body.clone())[0]["sum(energy_delta)"],
+        plant.items(Operation::ElectricPower, body)[0]["sum(energy_delta)"],
         7.853,
         "after a flush, too"
     );

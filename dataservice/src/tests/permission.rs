@@ -46,8 +46,7 @@ fn models_and_points_must_be_there() {
         plant.items(Operation::Latest, with(body.clone(), json!({"modelId": "TurbineModel"}))),
         json!([])
     );
-    let unknown =
-        plant.refused(Operation::Latest, with(body.clone(), json!({"pointIds": "wind_speed,speed"})));
+    let unknown = plant.refused(Operation::Latest, with(body, json!({"pointIds": "wind_speed,speed"})));
     assert_eq!(unknown, "pointId: speed is not in the model");
     assert_eq!(plant.refused(Operation::Latest, json!({"pointIds":"power"})), "assetIds is required");
     assert_eq!(plant.refused(Operation::Latest, json!({"assetIds":"aX7pQ2Lm"})), "pointIds is required");
