@@ -14,7 +14,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use wattline_model::{AssetId, Model, ModelId, OrgId};
 
-use crate::{Account, Device, Org, PolicyGroup, Product, Unformatted};
+use crate::{Account, Device, Org, PolicyGroup, Product, ServiceAccount, Unformatted};
 
 /// A model with what the registry knows beside it.
 #[derive(Clone)]
@@ -56,6 +56,10 @@ pub(crate) enum Edit {
     Account(Arc<Account>),
     /// An account that is gone.
     NoAccount(String),
+    /// A service account that is new.
+    ServiceAccount(Arc<ServiceAccount>),
+    /// A service account that is gone.
+    NoServiceAccount(String),
 }
 
 /// Everything that exists.
@@ -75,6 +79,7 @@ pub(crate) struct Cache {
     policy_groups: Arc<Vec<PolicyGroup>>,
     unformatted: Vec<Unformatted>,
     accounts: BTreeMap<String, Arc<Account>>,
+    service_accounts: BTreeMap<String, Arc<ServiceAccount>>,
     hasher: DefaultHashBuilder,
 }
 
@@ -120,6 +125,15 @@ impl Cache {
     /// By name.
     pub(crate) fn accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
         self.accounts.values()
+    }
+
+    pub(crate) fn service_account(&self, access_key: &str) -> Option<&Arc<ServiceAccount>> {
+        self.service_accounts.get(access_key)
+    }
+
+    /// By access key.
+    pub(crate) fn service_accounts(&self) -> impl Iterator<Item = &Arc<ServiceAccount>> {
+        self.service_accounts.values()
     }
 
     pub(crate) fn product(&self, key: &str) -> Option<&ProductEntry> {
@@ -182,6 +196,10 @@ impl Cache {
             Edit::Unformatted(all) => self.unformatted = all,
             Edit::Account(account) => drop(self.accounts.insert(account.name.clone(), account)),
             Edit::NoAccount(name) => drop(self.accounts.remove(&name)),
+            Edit::ServiceAccount(account) => {
+                drop(self.service_accounts.insert(account.access_key.clone(), account));
+            }
+            Edit::NoServiceAccount(key) => drop(self.service_accounts.remove(&key)),
         }
     }
 

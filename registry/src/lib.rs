@@ -8,7 +8,7 @@
 //! command line (`server`).
 //!
 //! Reading order: [`models`] → [`products`] → [`devices`] → [`orgs`] → [`policies`], [`unformatted`] → [`deletions`] →
-//! [`accounts`] → [`audit`]; then `schema` (the file), `cache` (the memory), [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
+//! [`accounts`], [`services`] → [`audit`]; then `schema` (the file), `cache` (the memory), [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
 //!
 //! One change: *check → lock → look at the cache → transaction → commit (synced) → apply the edit to the cache*.
 //! Whatever a lookup returns is durable.
@@ -35,6 +35,7 @@ pub mod policies;
 pub mod products;
 mod schema;
 pub mod secret;
+pub mod services;
 pub mod thing_json;
 pub mod unformatted;
 
@@ -49,6 +50,7 @@ pub use orgs::{DEFAULT_ORG, NewOrg, Org};
 pub use policies::{KeepFrom, Policy, PolicyGroup, PolicyPoint};
 pub use products::{NewProduct, Product};
 pub use secret::Secret;
+pub use services::{NewServiceAccount, ServiceAccount};
 pub use unformatted::Unformatted;
 
 /// The registry: a cheap handle on one open file, safe to use from many threads.
@@ -179,6 +181,7 @@ fn recover(path: &Path) -> Result<(Connection, Cache), Error> {
     policies::load(&connection, &mut cache)?;
     unformatted::load(&connection, &mut cache)?;
     accounts::load(&connection, &mut cache)?;
+    services::load(&connection, &mut cache)?;
     // Reading everything has filled the page cache; what is cached here is not read from there again.
     connection.execute_batch("PRAGMA shrink_memory").map_err(|e| Error::sqlite("open", e))?;
     Ok((connection, cache))

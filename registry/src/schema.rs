@@ -21,7 +21,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const PAGE_CACHE_KIB: i64 = 32 * 1_024;
 
 /// Migrations in order; `MIGRATIONS[i]` leads from version `i` to `i + 1`. Shipped ones are frozen.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
 
 const V1: &str = "
 CREATE TABLE orgs (
@@ -152,6 +152,16 @@ CREATE TABLE accounts (
     iterations INTEGER NOT NULL,
     stored_key BLOB NOT NULL,
     server_key BLOB NOT NULL,
+    created_micros INTEGER NOT NULL
+) STRICT;
+";
+
+const V5: &str = "
+CREATE TABLE service_accounts (
+    access_key TEXT PRIMARY KEY,
+    secret TEXT NOT NULL,
+    org INTEGER NOT NULL REFERENCES orgs (id),
+    name TEXT NOT NULL,
     created_micros INTEGER NOT NULL
 ) STRICT;
 ";

@@ -26,6 +26,8 @@ enum Command {
     Sql(prompt::Args),
     /// Accounts: who may sign in from other machines
     Account(client::account::Args),
+    /// Service accounts: applications that call the data service
+    ServiceAccount(client::service_account::Args),
     /// Organizations
     Org(client::org::Args),
     /// Thing models and their measure points
@@ -85,6 +87,7 @@ fn run(command: Command) -> Result<()> {
         Command::Config(args) => config(&args),
         Command::Sql(args) => prompt::run(&args),
         Command::Account(args) => client::account::run(&args),
+        Command::ServiceAccount(args) => client::service_account::run(&args),
         Command::Org(args) => client::org::run(&args),
         Command::Model(args) => client::model::run(&args),
         Command::Product(args) => client::product::run(&args),

@@ -156,6 +156,7 @@ fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) 
         statements: 0.into(),
         pg: Arc::default(),
         flight: Arc::default(),
+        data: http::dataservice::Api::new(settings, opened),
         metrics: http::metrics::HttpMetrics::default(),
         listening: OnceLock::new(),
         started,

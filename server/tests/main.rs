@@ -10,6 +10,7 @@
 mod harness;
 
 mod cli;
+mod dataservice;
 mod http;
 mod lifecycle;
 mod maintain;

@@ -17,6 +17,11 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("wattline-ingest", "ingest", &["wattline-model", "wattline-registry", "wattline-storage"]),
     ("wattline-series", "query/series", &["wattline-model"]),
     (
+        "wattline-dataservice",
+        "dataservice",
+        &["wattline-model", "wattline-registry", "wattline-storage", "wattline-series"],
+    ),
+    (
         "wattline-query",
         "query",
         &["wattline-model", "wattline-registry", "wattline-storage", "wattline-series"],
@@ -31,6 +36,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
             "wattline-storage",
             "wattline-ingest",
             "wattline-query",
+            "wattline-dataservice",
         ],
     ),
     // Outside the product: they see the binary only.
@@ -43,6 +49,7 @@ const DEV_ARROWS: &[(&str, &[&str])] = &[
     // Tests open stores on a simulated or a real world.
     ("wattline-ingest", &["wattline-env"]),
     ("wattline-query", &["wattline-env"]),
+    ("wattline-dataservice", &["wattline-env"]),
 ];
 
 /// Outside crates that are kept to some packages, by the beginning of their name.
@@ -68,6 +75,10 @@ const KEPT_OUT: &[(&str, &[&str])] = &[
         &["std::fs", "std::net", "std::thread", "SystemTime", "Instant::now", "Timestamp::now"],
     ),
     ("query/src", &["std::fs", "std::net"]),
+    (
+        "dataservice/src",
+        &["std::fs", "std::net", "std::thread", "SystemTime", "Instant::now", "Timestamp::now"],
+    ),
 ];
 
 type Dependencies = BTreeMap<String, BTreeSet<String>>;

@@ -105,6 +105,12 @@ impl Zone {
     }
 }
 
+impl From<TimeZone> for Zone {
+    fn from(zone: TimeZone) -> Zone {
+        Zone(zone)
+    }
+}
+
 fn micros(offset: Offset) -> i64 {
     i64::from(offset.seconds()) * 1_000_000
 }

@@ -1,4 +1,4 @@
-//! `wattline account`, `org`, `model`, `product`, `device`, `policy`, `audit`, `delete`: the registry and deletions from the command
+//! `wattline account`, `service-account`, `org`, `model`, `product`, `device`, `policy`, `audit`, `delete`: the registry and deletions from the command
 //! line, through a running server.
 //!
 //! Owns: flags, requests, tables. Does not own: any rule; the server has them, for everybody.
@@ -12,6 +12,7 @@ pub mod org;
 pub mod output;
 pub mod policy;
 pub mod product;
+pub mod service_account;
 
 use std::io::Read as _;
 use std::path::Path;

@@ -4,7 +4,7 @@
 //! what exists (`registry`), decoding of samples (`ingest`), SQL (`query`), durability (`storage`).
 //!
 //! Reading order: [`connection`] → this file (routes, frame) → [`samples`], [`sql`] (with [`encode`]), [`latest`],
-//! [`registry`], [`accounts`], [`policies`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
+//! [`dataservice`], [`registry`], [`accounts`], [`services`], [`policies`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
 //!
 //! One request: *accept → TLS → head → count → token → handler → answer*. A panic in a handler is answered 500 and ends
 //! there.
@@ -12,6 +12,7 @@
 pub mod accounts;
 pub mod body;
 pub mod connection;
+pub mod dataservice;
 pub mod deletions;
 pub mod encode;
 pub mod error;
@@ -23,6 +24,7 @@ pub mod policies;
 pub mod process;
 pub mod registry;
 pub mod samples;
+pub mod services;
 pub mod sql;
 
 use std::panic::AssertUnwindSafe;
@@ -32,7 +34,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -87,6 +89,8 @@ pub struct App {
     pub pg: Arc<crate::pg::metrics::Metrics>,
     /// Counts of what goes over Flight.
     pub flight: Arc<FlightMetrics>,
+    /// The data service.
+    pub data: dataservice::Api,
     /// Counts of requests.
     pub metrics: HttpMetrics,
     /// Listeners, once all are open.
@@ -163,6 +167,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/accounts", get(accounts::list).post(accounts::create))
         .route("/accounts/{account}", axum::routing::delete(accounts::delete))
         .route("/accounts/{account}/verifier", axum::routing::put(accounts::set_verifier))
+        .route("/service-accounts", get(services::list).post(services::create))
+        .route("/service-accounts/{key}", axum::routing::delete(services::revoke))
         .route("/audit", get(policies::audit))
         .route("/deletions", get(deletions::list).post(deletions::submit))
         .route("/deletions/{id}", get(deletions::show))
@@ -173,7 +179,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/operations/backup", post(operations::backup))
         .route("/operations/{id}", get(operations::show).delete(operations::cancel))
         .route("/backups", get(operations::list_backups));
-    Router::new()
+    dataservice::routes(Router::new())
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::render))
@@ -231,18 +237,24 @@ fn same_origin(request: &Request) -> Result<(), ApiError> {
 
 fn authorize(app: &App, request: &Request) -> Result<(), ApiError> {
     let Some(token) = &app.http.token else { return Ok(()) };
-    if request.uri().path() == OPEN_PATH {
+    // The data service lets in service accounts, too.
+    if request.uri().path() == OPEN_PATH || dataservice::is_own(request.uri().path()) {
         return Ok(());
     }
-    let shown =
-        request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
-    let shown = match shown.split_at_checked(b"Bearer ".len()) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"Bearer ") => rest,
-        _ => b"",
-    };
-    if bool::from(shown.ct_eq(token.as_bytes())) {
+    if is_token(token, bearer(request.headers()).unwrap_or_default()) {
         Ok(())
     } else {
         Err(ApiError::new(ApiKind::Unauthorized, "this server wants \"Authorization: Bearer <token>\""))
     }
+}
+
+/// What `Authorization: Bearer` shows.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let shown = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, rest) = shown.split_at_checked(b"Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(rest)
+}
+
+fn is_token(token: &str, shown: &[u8]) -> bool {
+    bool::from(shown.ct_eq(token.as_bytes()))
 }
