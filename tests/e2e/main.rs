@@ -8,10 +8,12 @@
 mod arrows;
 mod bad_input;
 mod clients;
+mod compression;
 mod connections;
 mod crash;
 mod differential;
 mod flight;
+mod killing;
 mod object_backup;
 mod postgres;
 mod postgres_wire;
