@@ -93,28 +93,28 @@ fn statements_are_known_while_they_run_and_after() {
 #[test]
 fn a_killed_statement_says_who_did_it_and_others_go_on() {
     let fixture = Fixture::of_scripts();
-    let engine = fixture.engine.clone();
+    let engine = &fixture.engine;
     let runtime = runtime();
     runtime.block_on(async {
         let at_work = engine.clone();
         let task = runtime.spawn(async move { rows(&at_work, ENDLESS).await });
-        let id = number(&engine, "SELECT count(*) FROM generate_series", "running").await;
+        let id = number(engine, "SELECT count(*) FROM generate_series", "running").await;
         let begin = Instant::now();
-        kill(&engine, &format!("kill {id};")).await.unwrap();
+        kill(engine, &format!("kill {id};")).await.unwrap();
         let error = task.await.unwrap().unwrap_err();
         assert!(begin.elapsed() < Duration::from_secs(20), "took {:?}", begin.elapsed());
         let message = "the statement was cancelled by account ann over pg";
         assert_eq!((error.kind(), error.message()), (ErrorKind::Cancelled, message));
-        assert_eq!(told(&engine, "SELECT count(*) FROM generate_series").await, ["cancelled", "0", message]);
-        assert_eq!(rows(&engine, "SELECT count(*) FROM turbine").await.unwrap(), [["7"]]);
+        assert_eq!(told(engine, "SELECT count(*) FROM generate_series").await, ["cancelled", "0", message]);
+        assert_eq!(rows(engine, "SELECT count(*) FROM turbine").await.unwrap(), [["7"]]);
 
-        let error = kill(&engine, &format!("KILL QUERY {id}")).await.unwrap_err();
+        let error = kill(engine, &format!("KILL QUERY {id}")).await.unwrap_err();
         let message = format!("there is no running statement {id}: system.queries has those that run");
         assert_eq!((error.kind(), error.message()), (ErrorKind::Input, &*message));
         for wrong in
             ["KILL CONNECTION 1", "KILL", "KILL 'x'", "KILL -1", "KILL 1 2", "KILL 99999999999999999999"]
         {
-            assert_eq!(kill(&engine, wrong).await.unwrap_err().kind(), ErrorKind::Input, "{wrong}");
+            assert_eq!(kill(engine, wrong).await.unwrap_err().kind(), ErrorKind::Input, "{wrong}");
         }
     });
 }
