@@ -2,7 +2,7 @@
 //! merges.
 //!
 //! Owns: the columns and rows. Does not own: jobs (`registry`), operations (whoever implements
-//! [`Reports`](crate::Reports)), what shards do by themselves (`storage`).
+//! [`Reports`]), what shards do by themselves (`storage`).
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

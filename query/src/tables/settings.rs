@@ -1,6 +1,6 @@
 //! `system.settings`: every setting of the server, its value and where that comes from.
 //!
-//! Owns: the columns and rows. Does not own: the settings (whoever implements [`Reports`](crate::Reports)).
+//! Owns: the columns and rows. Does not own: the settings (whoever implements [`Reports`]).
 
 use std::sync::{Arc, OnceLock};
 
