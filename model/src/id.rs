@@ -49,6 +49,12 @@ impl ModelId {
         ModelId(self.0 | BY_MINUTE)
     }
 
+    /// The model whose values these are, by minute or not.
+    #[must_use]
+    pub const fn of_samples(self) -> ModelId {
+        ModelId(self.0 & !BY_MINUTE)
+    }
+
     /// Whether this is the table of a model's minute values.
     pub const fn is_by_minute(self) -> bool {
         self.0 & BY_MINUTE != 0

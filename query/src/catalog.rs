@@ -26,12 +26,18 @@ use wattline_storage::Store;
 
 use crate::pg;
 use crate::pg::relations::{PG_CATALOG, Relation, Relations};
+use crate::reports::Reports;
+use crate::running::Statements;
 use crate::tables::RowsTable;
 use crate::tables::assets::Assets;
+use crate::tables::blocks::Blocks;
+use crate::tables::jobs::Jobs;
 use crate::tables::latest::LatestTable;
 use crate::tables::model::ModelTable;
 use crate::tables::models::Models;
 use crate::tables::policies::Policies;
+use crate::tables::queries::Queries;
+use crate::tables::settings::SettingsTable;
 use crate::tables::system::{Segments, Shards};
 
 /// The name of the one catalog.
@@ -75,17 +81,30 @@ pub(crate) struct Catalog {
     registry: Registry,
     store: Store,
     system: Arc<Tables>,
+    reports: Arc<OnceLock<Arc<dyn Reports>>>,
     view: Mutex<Option<Arc<View>>>,
 }
 
 impl Catalog {
     /// The catalog of what `registry` knows and `store` holds.
-    pub(crate) fn new(registry: Registry, store: Store) -> Catalog {
+    pub(crate) fn new(registry: Registry, store: Store, statements: Arc<Statements>) -> Catalog {
+        let reports = Arc::<OnceLock<_>>::default();
         let mut system = Tables::new();
         system.insert("shards".to_owned(), Arc::new(RowsTable(Shards::new(store.clone()))));
         system.insert("segments".to_owned(), Arc::new(RowsTable(Segments::new(store.clone()))));
         system.insert("policies".to_owned(), Arc::new(RowsTable(Policies::new(registry.clone()))));
-        Catalog { registry, store, system: Arc::new(system), view: Mutex::new(None) }
+        system.insert("queries".to_owned(), Arc::new(RowsTable(Queries::new(statements))));
+        system.insert("settings".to_owned(), Arc::new(RowsTable(SettingsTable::new(Arc::clone(&reports)))));
+        let jobs = Jobs::new(registry.clone(), store.clone(), Arc::clone(&reports));
+        system.insert("jobs".to_owned(), Arc::new(jobs));
+        system.insert("blocks".to_owned(), Arc::new(Blocks::new(registry.clone(), store.clone())));
+        Catalog { registry, store, system: Arc::new(system), reports, view: Mutex::new(None) }
+    }
+
+    /// From here on `system` shows what `reports` tells.
+    pub(crate) fn report(&self, reports: Arc<dyn Reports>) {
+        // One server has one; should there be more, the first stays.
+        let _ = self.reports.set(reports);
     }
 
     fn view(&self) -> Arc<View> {

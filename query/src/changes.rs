@@ -29,6 +29,7 @@ use wattline_registry::{NewModel, NewPoint};
 
 use crate::engine::{Answer, Caller, DEEP, Description, Engine, unpanicked};
 use crate::error::{Error, ErrorKind};
+use crate::running::{self, Place};
 use crate::statement;
 
 /// Who carries changes out. Each returns when the change is durable and seen by every later statement.
@@ -81,10 +82,10 @@ enum Asked {
     Nothing(&'static str),
 }
 
-/// First words of statements that change something, or would elsewhere.
-const WORDS: [&str; 11] = [
+/// First words of statements that change something, or would elsewhere. What `KILL` changes is another statement.
+const WORDS: [&str; 12] = [
     "INSERT", "DELETE", "CREATE", "ALTER", "DROP", "UPDATE", "TRUNCATE", "COMMENT", "COPY", "REPLACE",
-    "MERGE",
+    "MERGE", "KILL",
 ];
 
 /// Whether `text` begins like a statement that changes something. Cheap: every statement is asked.
@@ -125,6 +126,9 @@ impl Engine {
         text: &str,
         bindings: Vec<Vec<ScalarValue>>,
     ) -> Result<Answer, Error> {
+        if first_word(text).eq_ignore_ascii_case("KILL") {
+            return self.kill_named(caller, text);
+        }
         let Some(changes) = self.changes() else { return Err(refused("changing anything", "here")) };
         // The parser knows COPY … TO alone.
         if first_word(text).eq_ignore_ascii_case("COPY") {
@@ -132,15 +136,35 @@ impl Engine {
                 "over this wire no rows come beside it; INSERT them, or POST them to the model's samples";
             return Err(refused("COPY", why));
         }
-        let admitted = self.admit().await?;
-        let deep = statement::depth(text)?.0 >= DEEP;
-        let asked = self.bounded(&admitted, deep, Box::pin(self.ask(text, bindings))).await?;
+        let mut admitted = self.admit(caller, text).await?;
+        let deep = admitted.note(statement::depth(text))?.0 >= DEEP;
+        let ask = Box::pin(self.ask(text, bindings, &admitted.statement));
+        let asked = self.bounded(&admitted, deep, ask).await?;
+        let place = admitted.place.take();
         let asked = match asked {
-            // The source of the rows is a running statement; writing them is not.
+            // The source of the rows has the limits of a statement; writing them has not.
             Asked::Insert { model, rows } => Asked::Insert { model, rows: self.guard(rows, admitted, None) },
             other => other,
         };
-        unpanicked(carry_out(&**changes, caller, asked)).await
+        ended(place, unpanicked(carry_out(&**changes, caller, asked)).await)
+    }
+
+    /// Ends the statement that a `KILL` names. It needs no turn: it may be what gives others theirs.
+    fn kill_named(&self, caller: &Caller, text: &str) -> Result<Answer, Error> {
+        statement::depth(text)?;
+        match change_of(statement::parse_any(&self.session(), text)?)? {
+            ast::Statement::Kill { modifier: None | Some(ast::KillType::Query), id } => {
+                self.kill(id, caller)?;
+                tracing::info!(
+                    id,
+                    account = caller.account.as_deref(),
+                    wire = caller.wire,
+                    "statement killed"
+                );
+                Ok(Answer::Changed { tag: "KILL", rows: None, job: None })
+            }
+            _ => Err(refused("this KILL", "it is KILL and the number of a statement in system.queries")),
+        }
     }
 
     /// Runs a changing statement once for each of `bindings`, the values of its parameters. An `INSERT` of `VALUES`
@@ -177,10 +201,13 @@ impl Engine {
         rows: SendableRecordBatchStream,
     ) -> Result<u64, Error> {
         let Some(changes) = self.changes() else { return Err(refused("writing", "here")) };
-        // For its place among the statements only: a client may take its time with its rows.
-        let _turn = self.admit().await?;
-        let model = self.catalog().model_of(table).ok_or_else(|| self.no_table(table))?;
-        unpanicked(changes.insert(caller, &model, rows)).await
+        let mut admitted = self.admit(caller, &format!("COPY {table} FROM STDIN")).await?;
+        // A client may take its time with its rows.
+        admitted.deadline = None;
+        let model = admitted.note(self.catalog().model_of(table).ok_or_else(|| self.no_table(table)))?;
+        let place = admitted.place.take();
+        let rows = self.guard(rows, admitted, None);
+        ended(place, unpanicked(changes.insert(caller, &model, rows)).await)
     }
 
     /// What a changing statement wants, without running it.
@@ -193,10 +220,15 @@ impl Engine {
         }
     }
 
-    async fn ask(&self, text: &str, mut bindings: Vec<Vec<ScalarValue>>) -> Result<Asked, Error> {
+    async fn ask(
+        &self,
+        text: &str,
+        mut bindings: Vec<Vec<ScalarValue>>,
+        running: &running::Statement,
+    ) -> Result<Asked, Error> {
         let mut state = self.session();
         match change_of(statement::parse_any(&state, text)?)? {
-            ast::Statement::Insert(insert) => self.ask_insert(&mut state, insert, bindings).await,
+            ast::Statement::Insert(insert) => self.ask_insert(&mut state, insert, bindings, running).await,
             ast::Statement::Delete(delete) => {
                 let params = bindings.pop().unwrap_or_default();
                 self.ask_delete(&mut state, delete, params).await
@@ -206,6 +238,14 @@ impl Engine {
             other => Err(refuse(&other)),
         }
     }
+}
+
+/// Notes how the statement in `place` ended.
+fn ended<T>(place: Option<Place>, result: Result<T, Error>) -> Result<T, Error> {
+    if let Some(place) = place {
+        place.statement.end(result.as_ref().map(drop));
+    }
+    result
 }
 
 async fn carry_out(changes: &dyn Changes, caller: &Caller, asked: Asked) -> Result<Answer, Error> {
@@ -265,7 +305,7 @@ fn refuse(statement: &ast::Statement) -> Error {
         other => {
             let text = other.to_string();
             let words: Vec<&str> = text.split_whitespace().take(2).collect();
-            let known = "what changes something is INSERT, DELETE, CREATE TABLE and ALTER TABLE";
+            let known = "what changes something is INSERT, DELETE, CREATE TABLE, ALTER TABLE and KILL";
             refused(&words.join(" "), known)
         }
     }

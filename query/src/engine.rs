@@ -1,39 +1,35 @@
 //! One statement from text to a stream of rows.
 //!
-//! Owns: [`Engine`], its settings, the session each statement gets, the guards around a running statement (how many,
-//! how long, how many rows, panics). Does not own: what may be said (`statement`), which tables there are (`catalog`).
+//! Owns: [`Engine`], the session each statement gets, how many statements run. Does not own: what may be said
+//! (`statement`), which tables there are (`catalog`), limits of a running statement (`settings`, `guard`, `memory`),
+//! what is known of it (`running`).
 //!
 //! Names are taken as written, so that identifiers of thing models need no quotes (`activePower`). A statement that
 //! finds no names that way is tried once more with its unquoted names in lower case, as standard SQL has it.
 
-use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, ParamValues, ScalarValue};
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::execution::{
-    FunctionRegistry as _, RecordBatchStream, SendableRecordBatchStream, SessionState, TaskContext,
-};
+use datafusion::execution::{FunctionRegistry as _, SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
-use datafusion::sql::parser::Statement;
+use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::tokenizer::Token;
-use futures::{FutureExt, Stream};
+use futures::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use wattline_registry::Registry;
 use wattline_storage::{Snapshot, Store};
 
@@ -42,9 +38,15 @@ use crate::catalog::{CATALOG, Catalog, Catalogs, PUBLIC, TableInfo};
 use crate::changes::{self, Changes};
 use crate::error::{Error, ErrorKind};
 use crate::functions;
+use crate::guard::{Guarded, panicked};
+use crate::memory::StatementMemory;
 use crate::plans::{self, Found, Plans, Shaped};
+use crate::reports::Reports;
+use crate::running::{Place, Statement, Statements};
+use crate::settings::{QuerySettings, Spill};
 use crate::statement;
 use crate::tables::StatementSnapshot;
+use crate::tables::queries::QUERIES_TABLE;
 use crate::template::Values;
 use crate::yields::YieldAfterMultiplying;
 
@@ -65,54 +67,12 @@ const DEEP_STACK_BYTES: usize = 64 << 20;
 /// Parameters of one statement; PostgreSQL's wire cannot name more.
 const PARAMETERS_MAX: usize = 65_535;
 
-/// Consumers named in the message of a statement that ran out of memory.
-const CONSUMERS_SHOWN: NonZeroUsize = NonZeroUsize::new(3).expect("3 is not 0");
+/// The part of a statement's memory that its sorts together keep for merging.
+const MERGE_SHARE: usize = 8;
 
-/// Settings of an [`Engine`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuerySettings {
-    /// Memory that the operators of all statements together may hold (sorts, joins, groups).
-    pub memory_bytes: usize,
-    /// Partitions that one statement is spread over.
-    pub target_partitions: usize,
-    /// Statements that run at the same time.
-    pub statements_max: usize,
-    /// How long a statement may run, answer included; `None`: no end.
-    pub timeout: Option<Duration>,
-    /// How many rows an answer may have; `None`: any number.
-    pub rows_max: Option<u64>,
-}
-
-impl Default for QuerySettings {
-    fn default() -> QuerySettings {
-        QuerySettings {
-            memory_bytes: 512 << 20,
-            target_partitions: std::thread::available_parallelism().map_or(2, NonZeroUsize::get),
-            statements_max: 32,
-            timeout: Some(Duration::from_secs(300)),
-            rows_max: None,
-        }
-    }
-}
-
-impl QuerySettings {
-    fn check(&self) -> Result<(), Error> {
-        let wrong = |what: &str| Err(Error::new(ErrorKind::Input, format!("setting {what}")));
-        if self.memory_bytes < 1 << 20 {
-            return wrong("memory_bytes must be at least 1048576");
-        }
-        if !(1..=1_024).contains(&self.target_partitions) {
-            return wrong("target_partitions must be 1 to 1024");
-        }
-        if !(1..=10_000).contains(&self.statements_max) {
-            return wrong("statements_max must be 1 to 10000");
-        }
-        if self.timeout.is_some_and(|t| t.is_zero()) {
-            return wrong("timeout must be longer than nothing");
-        }
-        Ok(())
-    }
-}
+/// Turns beyond the settings' number for statements that ask which statements run: a server that is full of them can
+/// still be looked into. `KILL` needs no turn.
+const LOOKS_MAX: usize = 2;
 
 /// Runs SQL over a registry and a store. A cheap handle.
 #[derive(Clone)]
@@ -124,14 +84,15 @@ pub struct Engine {
 
 struct Inner {
     store: Store,
-    settings: QuerySettings,
+    settings: Arc<QuerySettings>,
     catalog: Arc<Catalog>,
     /// What each statement's session is copied from.
     state: SessionState,
-    /// What plans that are kept run in.
-    context: Arc<TaskContext>,
     plans: Plans,
+    statements: Arc<Statements>,
     turns: Arc<Semaphore>,
+    /// Turns of statements that ask which statements run, where all others are taken.
+    looks: Arc<Semaphore>,
 }
 
 /// Who runs a statement.
@@ -189,6 +150,17 @@ impl Description {
     }
 }
 
+impl Description {
+    /// With the types a client declared where it did; what neither it nor planning tells is text.
+    fn filled(mut self, declared: &[Option<DataType>]) -> Description {
+        for (i, found) in self.parameters.iter_mut().enumerate() {
+            let given = declared.get(i).cloned().flatten();
+            *found = Some(given.or_else(|| found.take()).unwrap_or(DataType::Utf8));
+        }
+        self
+    }
+}
+
 impl Engine {
     /// An engine over what `registry` knows and `store` holds.
     ///
@@ -196,11 +168,13 @@ impl Engine {
     /// Input where a setting is out of its bounds.
     pub fn new(registry: Registry, store: Store, settings: QuerySettings) -> Result<Engine, Error> {
         settings.check()?;
-        let catalog = Arc::new(Catalog::new(registry, store.clone()));
+        let statements = Arc::<Statements>::default();
+        let catalog = Arc::new(Catalog::new(registry, store.clone(), Arc::clone(&statements)));
         let state = session(&settings, Arc::clone(&catalog))?;
         let turns = Arc::new(Semaphore::new(settings.statements_max));
-        let (context, plans) = (state.task_ctx(), Plans::default());
-        let inner = Inner { store, settings, catalog, state, context, plans, turns };
+        let looks = Arc::new(Semaphore::new(LOOKS_MAX));
+        let (settings, plans) = (Arc::new(settings), Plans::default());
+        let inner = Inner { store, settings, catalog, state, plans, statements, turns, looks };
         Ok(Engine { inner: Arc::new(inner), changes: None })
     }
 
@@ -208,6 +182,11 @@ impl Engine {
     #[must_use]
     pub fn with_changes(self, changes: Arc<dyn Changes>) -> Engine {
         Engine { changes: Some(changes), ..self }
+    }
+
+    /// Lets `system.settings` and `system.jobs` tell what `reports` knows. The first is asked, should there be more.
+    pub fn report(&self, reports: Arc<dyn Reports>) {
+        self.inner.catalog.report(reports);
     }
 
     /// Plans and starts one statement; `$1` stands for `params[0]` and so on. All tables of samples are read as of
@@ -220,18 +199,18 @@ impl Engine {
         text: &str,
         params: Vec<ScalarValue>,
     ) -> Result<SendableRecordBatchStream, Error> {
-        self.rows(None, text, params).await
+        self.rows(&Caller { account: None, wire: "engine" }, text, params).await
     }
 
     async fn rows(
         &self,
-        caller: Option<&Caller>,
+        caller: &Caller,
         text: &str,
         params: Vec<ScalarValue>,
     ) -> Result<SendableRecordBatchStream, Error> {
-        let admitted = self.admit().await?;
-        let (depth, tokens) = statement::depth(text)?;
-        let start = Box::pin(self.start(caller, text, tokens, params));
+        let admitted = self.admit(caller, text).await?;
+        let (depth, tokens) = admitted.note(statement::depth(text))?;
+        let start = Box::pin(self.start(caller, text, tokens, params, &admitted));
         let rows = self.bounded(&admitted, depth >= DEEP, start).await?;
         Ok(self.guard(rows, admitted, self.inner.settings.rows_max))
     }
@@ -242,7 +221,7 @@ impl Engine {
     /// See [`ErrorKind`].
     pub async fn run(&self, caller: &Caller, text: &str, params: Vec<ScalarValue>) -> Result<Answer, Error> {
         match changes::is_change(text) {
-            false => self.rows(Some(caller), text, params).await.map(Answer::Rows),
+            false => self.rows(caller, text, params).await.map(Answer::Rows),
             true => Box::pin(self.change(caller, text, params)).await,
         }
     }
@@ -266,15 +245,14 @@ impl Engine {
         declared: Option<&[Option<DataType>]>,
     ) -> Result<Description, Error> {
         let deep = statement::depth(text)?.0 >= DEEP;
-        if changes::is_change(text) {
-            let mut description = unpanicked(on_stack(deep, Box::pin(self.describe_change(text)))).await?;
-            for (i, found) in description.parameters.iter_mut().enumerate() {
-                let given = declared.and_then(|declared| declared.get(i).cloned().flatten());
-                *found = given.or_else(|| found.take()).or(declared.map(|_| DataType::Utf8));
-            }
-            return Ok(description);
-        }
         let describe = Box::pin(async {
+            if changes::is_change(text) {
+                let description = self.describe_change(text).await?;
+                return Ok(match declared {
+                    Some(declared) => description.filled(declared),
+                    None => description,
+                });
+            }
             let mut state = self.session();
             let statement = statement::parse(&state, text, None)?;
             let plan = self.plan(&mut state, statement).await?;
@@ -282,10 +260,7 @@ impl Engine {
             let Some(declared) = declared else { return Ok(description) };
             let n = description.parameters.len().max(declared.len());
             description.parameters.resize(n, None);
-            for (i, found) in description.parameters.iter_mut().enumerate() {
-                let given = declared.get(i).cloned().flatten();
-                *found = Some(given.or_else(|| found.take()).unwrap_or(DataType::Utf8));
-            }
+            let mut description = description.filled(declared);
             let nulls = description.parameters.iter().flatten().map(ScalarValue::try_from);
             let nulls = nulls.collect::<Result<Vec<_>, _>>().map_err(Error::from)?;
             let plan = with_params(plan, nulls)?;
@@ -310,24 +285,40 @@ impl Engine {
         self.inner.catalog.tables()
     }
 
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let turn = timeout(TURN_WAIT, Arc::clone(&self.inner.turns).acquire_owned());
-        match turn.await {
+    async fn turn(&self, text: &str) -> Result<OwnedSemaphorePermit, Error> {
+        let turns = |of: &Arc<Semaphore>| Arc::clone(of);
+        if let Ok(turn) = turns(&self.inner.turns).try_acquire_owned() {
+            return Ok(turn);
+        }
+        if text.contains(QUERIES_TABLE)
+            && let Ok(look) = turns(&self.inner.looks).try_acquire_owned()
+        {
+            return Ok(look);
+        }
+        match timeout(TURN_WAIT, turns(&self.inner.turns).acquire_owned()).await {
             Ok(Ok(turn)) => Ok(turn),
-            _ => {
-                let running = self.inner.settings.statements_max;
-                Err(Error::new(ErrorKind::Busy, format!("{running} statements are running, try again later")))
-            }
+            _ => Err(self.inner.settings.too_many_statements()),
         }
     }
 
     /// A place among the running statements, and the time until which it may run.
-    pub(crate) async fn admit(&self) -> Result<Admitted, Error> {
-        let turn = self.turn().await?;
-        Ok(Admitted { turn, deadline: self.inner.settings.timeout.map(|limit| Instant::now() + limit) })
+    pub(crate) async fn admit(&self, caller: &Caller, text: &str) -> Result<Admitted, Error> {
+        let pool = Arc::clone(&self.inner.state.runtime_env().memory_pool);
+        let memory = Arc::new(StatementMemory::new(pool, &self.inner.settings));
+        let place = self.inner.statements.enter(caller, text, memory);
+        let statement = Arc::clone(&place.statement);
+        let turn = tokio::select! {
+            biased;
+            () = statement.cancel_token().cancelled() => Err(statement.killed()),
+            turn = self.turn(text) => turn,
+        };
+        let turn = place.note(turn)?;
+        statement.take_turn();
+        let deadline = self.inner.settings.timeout.map(|limit| Instant::now() + limit);
+        Ok(Admitted { turn, deadline, statement, place: Some(place) })
     }
 
-    /// `future` within the time of `admitted`; a panic in it is an error.
+    /// `future` within the time of `admitted`, and until it is killed; a panic in it is an error.
     pub(crate) async fn bounded<T>(
         &self,
         admitted: &Admitted,
@@ -335,12 +326,21 @@ impl Engine {
         future: Pin<Box<impl Future<Output = Result<T, Error>>>>,
     ) -> Result<T, Error> {
         let guarded = Box::pin(unpanicked(on_stack(deep, future)));
-        match admitted.deadline {
-            Some(deadline) => {
-                timeout_at(deadline, guarded).await.map_err(|_| self.inner.settings.too_slow())?
+        let in_time = async {
+            match admitted.deadline {
+                Some(deadline) => {
+                    timeout_at(deadline, guarded).await.map_err(|_| self.inner.settings.too_slow())?
+                }
+                None => guarded.await,
             }
-            None => guarded.await,
-        }
+        };
+        let statement = &admitted.statement;
+        let result = tokio::select! {
+            biased;
+            () = statement.cancel_token().cancelled() => Err(statement.killed()),
+            result = in_time => result,
+        };
+        admitted.note(result)
     }
 
     /// `rows` with the limits of a running statement.
@@ -350,14 +350,12 @@ impl Engine {
         admitted: Admitted,
         rows_max: Option<u64>,
     ) -> SendableRecordBatchStream {
-        Box::pin(Guarded {
-            schema: rows.schema(),
-            rows: Some(rows),
-            sleep: admitted.deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline))),
-            rows_left: rows_max,
-            settings: self.inner.settings.clone(),
-            _turn: admitted.turn,
-        })
+        Box::pin(Guarded::new(rows, admitted, &self.inner.settings, rows_max))
+    }
+
+    /// Ends the statement `id` for `caller`.
+    pub(crate) fn kill(&self, id: u64, caller: &Caller) -> Result<(), Error> {
+        self.inner.statements.kill(id, caller)
     }
 
     /// The session of a statement that begins now.
@@ -378,7 +376,7 @@ impl Engine {
     pub(crate) async fn plan(
         &self,
         state: &mut SessionState,
-        statement: Statement,
+        statement: Parsed,
     ) -> Result<LogicalPlan, Error> {
         let plan = plan(state, statement).await.and_then(|plan| {
             // The statement was allowed by its syntax; this is the same promise kept by the plan.
@@ -396,10 +394,11 @@ impl Engine {
 
     async fn start(
         &self,
-        caller: Option<&Caller>,
+        caller: &Caller,
         text: &str,
         tokens: Vec<Token>,
         params: Vec<ScalarValue>,
+        admitted: &Admitted,
     ) -> Result<SendableRecordBatchStream, Error> {
         // Before the catalog is asked: an asset in the snapshot is then also in the catalog's view.
         let snapshot = self.inner.store.snapshot();
@@ -407,29 +406,38 @@ impl Engine {
             let version = self.inner.catalog.version();
             match self.inner.plans.find(&shaped, version, &snapshot) {
                 Found::Plan(plan) => {
-                    return execute_stream(plan, Arc::clone(&self.inner.context)).map_err(Error::from);
+                    let context = self.context(self.inner.state.config(), &admitted.statement);
+                    return execute_stream(plan, context).map_err(Error::from);
                 }
                 Found::Worth => self.keep_plan(shaped, version, &snapshot).await,
                 Found::Nothing => {}
             }
         }
         let mut state = self.state(snapshot);
-        let user = caller.and_then(|caller| caller.account.as_deref());
-        let statement = statement::parse(&state, text, user)?;
+        let statement = statement::parse(&state, text, caller.account.as_deref())?;
         let plan = self.plan(&mut state, statement).await?;
         let plan = with_params(plan, params)?;
-        self.execute(&state, &plan).await
+        self.execute(&state, &plan, &admitted.statement).await
     }
 
-    /// The rows of a plan.
+    /// The rows of a plan, which `statement` holds the memory of.
     pub(crate) async fn execute(
         &self,
         state: &SessionState,
         plan: &LogicalPlan,
+        statement: &Statement,
     ) -> Result<SendableRecordBatchStream, Error> {
         let planning = |e: DataFusionError| self.planning(&e);
         let plan = state.create_physical_plan(plan).await.map_err(planning)?;
-        execute_stream(plan, state.task_ctx()).map_err(planning)
+        execute_stream(plan, self.context(state.config(), statement)).map_err(planning)
+    }
+
+    /// What the plan of `statement` runs in. Its functions are in the plan: nothing asks for them by name any more.
+    fn context(&self, config: &SessionConfig, statement: &Statement) -> Arc<TaskContext> {
+        let mut runtime = (**self.inner.state.runtime_env()).clone();
+        runtime.memory_pool = Arc::clone(&statement.memory) as Arc<dyn MemoryPool>;
+        let context = TaskContext::default().with_session_config(config.clone());
+        Arc::new(context.with_runtime(Arc::new(runtime)))
     }
 
     /// The session of one statement.
@@ -454,10 +462,20 @@ impl Engine {
     }
 }
 
-/// A statement's place among those that run.
+/// A statement that may run.
 pub(crate) struct Admitted {
-    turn: OwnedSemaphorePermit,
-    deadline: Option<Instant>,
+    pub(crate) turn: OwnedSemaphorePermit,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) statement: Arc<Statement>,
+    /// Its end; taken by who ends it otherwise than by its rows.
+    pub(crate) place: Option<Place>,
+}
+
+impl Admitted {
+    /// Notes that it failed, where `result` is an error.
+    pub(crate) fn note<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        result.inspect_err(|error| self.statement.end(Err(error)))
+    }
 }
 
 /// `future`, whose panic is an error.
@@ -478,7 +496,7 @@ async fn on_stack<T>(deep: bool, mut future: Pin<Box<impl Future<Output = T>>>) 
 /// what the user wrote.
 pub(crate) async fn plan(
     state: &mut SessionState,
-    statement: Statement,
+    statement: Parsed,
 ) -> Result<LogicalPlan, DataFusionError> {
     match state.statement_to_plan(statement.clone()).await {
         Ok(plan) => Ok(plan),
@@ -525,10 +543,20 @@ fn session(settings: &QuerySettings, catalog: Arc<Catalog>) -> Result<SessionSta
     let parser = &mut config.options_mut().sql_parser;
     parser.collect_spans = true;
     parser.enable_ident_normalization = false;
-    let pool = TrackConsumersPool::new(GreedyMemoryPool::new(settings.memory_bytes), CONSUMERS_SHOWN);
-    // Nothing spills: the budget is a promise, and statements leave no files behind.
-    let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
-    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk);
+    // What a sort keeps to merge what it has put on disk. Left as it is, it would be all there is of a small memory.
+    let kept = settings.statement_bytes() / (MERGE_SHARE * settings.target_partitions);
+    let execution = &mut config.options_mut().execution;
+    execution.sort_spill_reservation_bytes = execution.sort_spill_reservation_bytes.min(kept);
+    execution.sort_in_place_threshold_bytes = execution.sort_in_place_threshold_bytes.min(kept);
+    let disk = DiskManagerBuilder::default();
+    let disk = match &settings.spill {
+        Some(Spill { dir, bytes_max }) => disk
+            .with_mode(DiskManagerMode::Directories(vec![dir.clone()]))
+            .with_max_temp_directory_size(*bytes_max),
+        None => disk.with_mode(DiskManagerMode::Disabled),
+    };
+    let pool = Arc::new(GreedyMemoryPool::new(settings.memory_bytes));
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk);
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime.build_arc().map_err(Error::from)?)
@@ -547,73 +575,4 @@ fn optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     rules.extend(PhysicalOptimizer::default().rules);
     rules.push(Arc::new(YieldAfterMultiplying));
     rules
-}
-
-impl QuerySettings {
-    fn too_slow(&self) -> Error {
-        let limit = self.timeout.unwrap_or_default();
-        Error::new(ErrorKind::Timeout, format!("the statement ran longer than {} s", limit.as_secs_f64()))
-    }
-}
-
-fn panicked() -> Error {
-    Error::new(ErrorKind::Bug, "the statement made the server panic; the log tells where")
-}
-
-/// The rows of a running statement, with its limits.
-struct Guarded {
-    schema: SchemaRef,
-    /// `None` once the end, or an error, was given out.
-    rows: Option<SendableRecordBatchStream>,
-    sleep: Option<Pin<Box<Sleep>>>,
-    rows_left: Option<u64>,
-    settings: QuerySettings,
-    _turn: OwnedSemaphorePermit,
-}
-
-impl Guarded {
-    fn poll_rows(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<RecordBatch, DataFusionError>>> {
-        if let Some(sleep) = &mut self.sleep
-            && sleep.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(Some(Err(self.settings.too_slow().into_datafusion())));
-        }
-        let Some(rows) = &mut self.rows else { return Poll::Ready(None) };
-        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| rows.as_mut().poll_next(cx)));
-        let Ok(polled) = polled else { return Poll::Ready(Some(Err(panicked().into_datafusion()))) };
-        let Poll::Ready(Some(Ok(batch))) = polled else { return polled };
-        if let Some(left) = &mut self.rows_left {
-            match left.checked_sub(batch.num_rows() as u64) {
-                Some(rest) => *left = rest,
-                None => {
-                    let message =
-                        format!("the answer has more than {} rows", self.settings.rows_max.unwrap_or(0));
-                    return Poll::Ready(Some(Err(Error::new(ErrorKind::Limit, message).into_datafusion())));
-                }
-            }
-        }
-        Poll::Ready(Some(Ok(batch)))
-    }
-}
-
-impl Stream for Guarded {
-    type Item = Result<RecordBatch, DataFusionError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.rows.is_none() {
-            return Poll::Ready(None);
-        }
-        let polled = self.poll_rows(cx);
-        // After the end or an error nothing of the statement goes on in the background.
-        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
-            self.rows = None;
-        }
-        polled
-    }
-}
-
-impl RecordBatchStream for Guarded {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
 }

@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Limit,
     /// Ask for less or allow more time.
     Timeout,
+    /// Nothing: somebody ended the statement.
+    Cancelled,
     /// Make room on the disk.
     Full,
     /// Look at the store: what it holds could not be read.
@@ -36,6 +38,7 @@ impl ErrorKind {
             ErrorKind::Busy => "busy",
             ErrorKind::Limit => "limit",
             ErrorKind::Timeout => "timeout",
+            ErrorKind::Cancelled => "cancelled",
             ErrorKind::Full => "full",
             ErrorKind::Damaged => "damaged",
             ErrorKind::Bug => "bug",
@@ -136,8 +139,8 @@ impl Error {
             | DataFusionError::Configuration(text)
             | DataFusionError::Execution(text)
             | DataFusionError::NotImplemented(text) => input(text.clone()),
-            DataFusionError::ResourcesExhausted(text) => Error::new(ErrorKind::Limit, tidy(text)),
-            DataFusionError::IoError(io) => Error::new(ErrorKind::Damaged, io.to_string()),
+            DataFusionError::ResourcesExhausted(text) => of_resources(text),
+            DataFusionError::IoError(io) => of_io(io),
             other => Error::new(ErrorKind::Bug, tidy(&other.to_string())),
         }
     }
@@ -189,6 +192,33 @@ fn innermost(error: &DataFusionError) -> &DataFusionError {
     }
 }
 
+/// Of memory. Most of it comes from `memory`, and names the setting; where nothing may be put on disk, a sort says
+/// only that.
+fn of_resources(text: &str) -> Error {
+    if text.contains("DiskManager is disabled") {
+        let message = "a sort wants more memory than one statement may hold (settings sql.memory_max, memory_budget), \
+                       and nothing may be put on disk (setting sql.spill_max)";
+        return Error::new(ErrorKind::Limit, message);
+    }
+    Error::new(ErrorKind::Limit, tidy(text))
+}
+
+/// Of the folder that operators spill into; the store reports its files in its own words.
+fn of_io(error: &std::io::Error) -> Error {
+    let text = error.to_string();
+    // How DataFusion says that the folder has reached its size, in words of its own settings.
+    if text.contains("max_temp_directory_size") {
+        let message = "what statements put on disk for want of memory is as much as may be there (setting \
+                       sql.spill_max); ask for less, or allow more memory or disk";
+        return Error::new(ErrorKind::Limit, message);
+    }
+    let kind = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+        _ => ErrorKind::Damaged,
+    };
+    Error::new(kind, format!("a file that the statement put on disk for want of memory: {text}"))
+}
+
 fn of_arrow(error: &ArrowError) -> Error {
     match error {
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<Error>() {
@@ -203,6 +233,7 @@ fn of_arrow(error: &ArrowError) -> Error {
         | ArrowError::NotYetImplemented(text) => Error::new(ErrorKind::Input, tidy(text)),
         ArrowError::DivideByZero => Error::new(ErrorKind::Input, "division by zero"),
         ArrowError::MemoryError(text) => Error::new(ErrorKind::Limit, tidy(text)),
+        ArrowError::IoError(_, io) => of_io(io),
         other => Error::new(ErrorKind::Bug, other.to_string()),
     }
 }

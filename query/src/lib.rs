@@ -8,7 +8,8 @@
 //! The way of a statement: [`Engine::sql`] → `statement` (one statement that only reads) → `catalog` (its tables) →
 //! `tables` (a provider each) → `prune` (filters → assets and time) → `scan` (partitions, blocking iterators →
 //! streams) → `arrays` (columns → Arrow). `functions` are those for time series. `columns` says what a model's columns are
-//! called. A statement that changes something goes through [`Engine::run`] → `changes` → [`Changes`].
+//! called. A statement that changes something goes through [`Engine::run`] → `changes` → [`Changes`]. While either runs it
+//! is known to `running`, its rows are within the limits of `guard` and `settings`, and its memory within `memory`.
 
 mod aggregate;
 mod arrays;
@@ -19,11 +20,17 @@ mod conditions;
 mod engine;
 mod error;
 mod functions;
+mod guard;
+mod leaf;
+mod memory;
 mod parameters;
 pub mod pg;
 mod plans;
 mod prune;
+mod reports;
+mod running;
 mod scan;
+mod settings;
 mod statement;
 mod tables;
 mod template;
@@ -35,6 +42,9 @@ pub use datafusion::common::ScalarValue;
 pub use datafusion::error::DataFusionError;
 pub use datafusion::execution::SendableRecordBatchStream;
 pub use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-pub use engine::{Answer, Caller, Description, Engine, QuerySettings};
+pub use engine::{Answer, Caller, Description, Engine};
 pub use error::{Error, ErrorKind, Position};
+pub use reports::{OperationReport, Reports, SettingReport};
+pub use running::{ENDED_STATEMENTS_MAX, SHOWN_TEXT_BYTES_MAX};
+pub use settings::{QuerySettings, Spill};
 pub use statement::{CHAIN_OPERATORS_MAX, COMBINED_QUERIES_MAX, EXPANDED_TABLES_MAX, STATEMENT_BYTES_MAX};

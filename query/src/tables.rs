@@ -5,10 +5,14 @@
 //! Everything but a model's samples is small and in memory: such a table is made anew for each scan ([`RowsTable`]).
 
 pub(crate) mod assets;
+pub(crate) mod blocks;
+pub(crate) mod jobs;
 pub(crate) mod latest;
 pub(crate) mod model;
 pub(crate) mod models;
 pub(crate) mod policies;
+pub(crate) mod queries;
+pub(crate) mod settings;
 pub(crate) mod system;
 
 use std::any::Any;

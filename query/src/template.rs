@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::expr::Placeholder;
 use wattline_storage::Snapshot;
 
 use crate::prune::{self, Pruned};
@@ -94,20 +95,26 @@ pub(crate) fn renewed(before: &ScanSpec, values: &[ScalarValue], snapshot: Snaps
 /// `filter` with values in place of placeholders; `None` where one does not fit.
 fn with_values(filter: &Expr, values: &[ScalarValue]) -> Option<Expr> {
     let mut fits = true;
-    let replaced = filter.clone().transform_up(|expr| {
-        let Expr::Placeholder(placeholder) = &expr else { return Ok(Transformed::no(expr)) };
+    let filled = filled(filter, |placeholder| {
         let number = placeholder.id.strip_prefix('$').and_then(|n| n.parse::<usize>().ok());
         let value = number.and_then(|n| values.get(n.checked_sub(1)?));
-        let typed = value.zip(placeholder.field.as_ref()).and_then(|(v, field)| typed(v, field.data_type()));
-        Ok(match typed {
+        let value = value.zip(placeholder.field.as_ref()).and_then(|(v, field)| typed(v, field.data_type()));
+        fits &= value.is_some();
+        value
+    });
+    filled.filter(|_| fits)
+}
+
+/// `filter` with what `value` gives in place of placeholders; those it gives nothing for stay.
+fn filled(filter: &Expr, mut value: impl FnMut(&Placeholder) -> Option<ScalarValue>) -> Option<Expr> {
+    let replaced = filter.clone().transform_up(|expr| {
+        let Expr::Placeholder(placeholder) = &expr else { return Ok(Transformed::no(expr)) };
+        Ok(match value(placeholder) {
             Some(value) => Transformed::yes(Expr::Literal(value, None)),
-            None => {
-                fits = false;
-                Transformed::no(expr)
-            }
+            None => Transformed::no(expr),
         })
     });
-    replaced.ok().map(|replaced| replaced.data).filter(|_| fits)
+    replaced.ok().map(|replaced| replaced.data)
 }
 
 /// `value` as it means the same in the type that a placeholder was planned with.
@@ -138,13 +145,6 @@ pub(crate) fn with_examples(filter: &Expr) -> Expr {
         DataType::Timestamp(..) => ScalarValue::TimestampMicrosecond(Some(0), None).cast_to(data_type).ok(),
         _ => None,
     };
-    let replaced = filter.clone().transform_up(|expr| {
-        let Expr::Placeholder(placeholder) = &expr else { return Ok(Transformed::no(expr)) };
-        let example = placeholder.field.as_ref().and_then(|field| example(field.data_type()));
-        Ok(match example {
-            Some(value) => Transformed::yes(Expr::Literal(value, None)),
-            None => Transformed::no(expr),
-        })
-    });
-    replaced.map_or_else(|_| filter.clone(), |replaced| replaced.data)
+    let example_of = |placeholder: &Placeholder| example(placeholder.field.as_ref()?.data_type());
+    filled(filter, example_of).unwrap_or_else(|| filter.clone())
 }

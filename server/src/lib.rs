@@ -4,7 +4,7 @@
 //! `wattline sql`, `model`, `product`, `device`, `org`, `delete`, `import`, `demo`, `flush`, `check`, `inspect`,
 //! `backup`, `restore`. Does not own: any decision about data (`storage`, `ingest`, `query`), who exists (`registry`).
 //!
-//! Reading order: [`cli`] → [`config`] → [`serve`] → [`open`] → [`http`] → [`pg`], [`flight`] → [`writing`] → [`deletions`], [`operations`] → [`shutdown`]; [`client`], [`prompt`],
+//! Reading order: [`cli`] → [`config`] → [`serve`] → [`open`] → [`http`] → [`pg`], [`flight`] → [`writing`] → [`deletions`], [`operations`], [`reports`] → [`shutdown`]; [`client`], [`prompt`],
 //! [`import`], [`maintain`] and [`demo`] are the other end of the line.
 
 pub mod backups;
@@ -25,6 +25,7 @@ pub mod operations;
 pub mod pg;
 pub mod policies;
 pub mod prompt;
+pub mod reports;
 pub mod serve;
 pub mod shutdown;
 pub mod tls;

@@ -7,6 +7,7 @@
 //! <data_dir>/lock          held while a server runs; names its process
 //! <data_dir>/registry.db   who exists (SQLite)
 //! <data_dir>/store/        the data
+//! <data_dir>/spill/        what statements that run put on disk for want of memory; emptied at each start
 //! <data_dir>/restoring     there while a backup is brought back; nothing opens the directory then
 //! ```
 
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use wattline_env::World;
 use wattline_ingest::{IngestSettings, Ingestor};
-use wattline_query::{Engine, QuerySettings};
+use wattline_query::{Engine, QuerySettings, Spill};
 use wattline_registry::Registry;
 use wattline_storage::Store;
 
@@ -78,6 +79,8 @@ pub fn open(settings: &Settings) -> Result<Opened> {
     let ingestor = Ingestor::new(registry.clone(), store.clone(), ingest);
     let query = QuerySettings {
         memory_bytes: settings.memory.queries as usize,
+        statement_memory_bytes: settings.sql.memory_bytes_max,
+        spill: spill(settings)?,
         statements_max: settings.sql.concurrency_max,
         timeout: Some(settings.sql.timeout),
         rows_max: settings.sql.rows_max,
@@ -88,6 +91,21 @@ pub fn open(settings: &Settings) -> Result<Opened> {
     let deletions = Arc::new(Jobs::new(registry.clone(), store.clone()));
     let engine = engine.with_changes(Arc::new(Writing::new(ingestor.clone(), Arc::clone(&deletions))));
     Ok(Opened { registry, store, ingestor, engine, deletions, _lock: lock })
+}
+
+/// Where statements put what does not fit into memory, empty: what is there is of a process that was killed.
+fn spill(settings: &Settings) -> Result<Option<Spill>> {
+    let dir = settings.data_dir.join("spill");
+    let failed = |e: std::io::Error| Error::failed(format!("folder {}: {e}", dir.display()));
+    match fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    if settings.sql.spill_bytes_max == 0 {
+        return Ok(None);
+    }
+    fs::create_dir_all(&dir).map_err(failed)?;
+    Ok(Some(Spill { dir, bytes_max: settings.sql.spill_bytes_max }))
 }
 
 /// The shares of the budget, by shard: a shard may hold one active memtable and `frozen_max` that wait.

@@ -9,6 +9,9 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use wattline_query::OperationReport;
+
+use crate::http::now_micros;
 
 /// Operations whose outcome is remembered: enough for whoever started one to come back for it.
 const REMEMBERED_MAX: usize = 32;
@@ -26,6 +29,8 @@ pub struct Operation {
     pub id: u64,
     kind: &'static str,
     started: Instant,
+    /// The same by the operating system's clock, microseconds since the epoch.
+    started_micros: i64,
     bytes: AtomicU64,
     bytes_total: AtomicU64,
     cancelled: AtomicBool,
@@ -49,6 +54,7 @@ impl Operations {
             id: self.last_id.fetch_add(1, Ordering::Relaxed) + 1,
             kind,
             started: Instant::now(),
+            started_micros: now_micros(),
             bytes: AtomicU64::new(0),
             bytes_total: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
@@ -115,6 +121,30 @@ impl Operation {
 
     fn end(&self, result: Result<Value, String>) {
         *self.outcome.lock() = Some((result, self.started.elapsed().as_secs_f64()));
+    }
+
+    /// As `system.jobs` shows it.
+    pub fn report(&self) -> OperationReport {
+        let outcome = self.outcome.lock();
+        let elapsed =
+            outcome.as_ref().map_or_else(|| self.started.elapsed().as_secs_f64(), |(_, took)| *took);
+        let is_cancelled = self.cancelled.load(Ordering::Relaxed);
+        let (state, error) = match outcome.as_ref().map(|(result, _)| result) {
+            None => ("running", None),
+            Some(Ok(_)) => ("finished", None),
+            Some(Err(_)) if is_cancelled => ("cancelled", None),
+            Some(Err(why)) => ("failed", Some(why.clone())),
+        };
+        OperationReport {
+            kind: self.kind,
+            id: self.id,
+            state,
+            started_micros: self.started_micros,
+            elapsed_micros: (elapsed * 1e6) as i64,
+            bytes: self.bytes.load(Ordering::Relaxed),
+            bytes_total: self.bytes_total.load(Ordering::Relaxed),
+            error,
+        }
     }
 
     /// As clients see it.

@@ -19,12 +19,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use wattline_ingest::mqtt::{self, MqttListener};
 
+use crate::config::sources::Gathered;
 use crate::config::{Settings, SettingsArgs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{self, App};
 use crate::journal::Journaling;
 use crate::open::{Opened, open};
 use crate::policies::{self, Ruling};
+use crate::reports::ServerReports;
 use crate::tls::{ClientCertificates, server_config};
 use crate::{backups, deletions, flight, journal, log, pg, shutdown};
 
@@ -77,7 +79,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let runtime = runtime("wattline", None)?;
     let queries = runtime_of_queries()?;
-    let result = runtime.block_on(serve(&settings, queries.handle().clone(), started));
+    let result = runtime.block_on(serve(&settings, &gathered, queries.handle().clone(), started));
     // Statements still running have nobody left to answer.
     queries.shutdown_background();
     runtime.shutdown_background();
@@ -97,7 +99,7 @@ fn runtime(name: &'static str, stack: Option<usize>) -> Result<Runtime> {
     builder.build().map_err(|e| Error::failed(format!("threads: {e}")))
 }
 
-async fn serve(settings: &Settings, queries: Handle, started: Instant) -> Result<()> {
+async fn serve(settings: &Settings, gathered: &Gathered, queries: Handle, started: Instant) -> Result<()> {
     let stop = CancellationToken::new();
     shutdown::on_signal(stop.clone())?;
     let bound = bind_all(settings).await?;
@@ -108,6 +110,8 @@ async fn serve(settings: &Settings, queries: Handle, started: Instant) -> Result
     };
     check_reach(&bound, &opened, settings)?;
     let app = Arc::new(app(settings, &opened, queries, started));
+    let reports = ServerReports::new(gathered, app.store.shards().get(), Arc::clone(&app.operations));
+    app.engine.report(Arc::new(reports));
     let mut tasks = JoinSet::new();
     deletions::fail_interrupted(&app.registry)?;
     let watching = tokio::spawn(deletions::watch(Arc::clone(&app.deletions), stop.clone()));

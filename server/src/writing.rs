@@ -93,6 +93,7 @@ fn of_api(error: &ApiError) -> Error {
         ApiKind::Busy | ApiKind::Unavailable => ErrorKind::Busy,
         ApiKind::TooLarge | ApiKind::Resources => ErrorKind::Limit,
         ApiKind::Timeout | ApiKind::Overtime => ErrorKind::Timeout,
+        ApiKind::Cancelled => ErrorKind::Cancelled,
         ApiKind::Full => ErrorKind::Full,
         ApiKind::Storage => ErrorKind::Damaged,
         ApiKind::Bug => ErrorKind::Bug,

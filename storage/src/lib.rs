@@ -14,6 +14,7 @@
 
 mod aggregate;
 mod backup;
+mod blocks;
 mod check;
 mod compact;
 mod error;
@@ -44,6 +45,7 @@ pub use backup::{
     BackupInfo, BackupProgress, BackupSummary, BackupWatch, Beside, Folder, Journal, PutBeside, Shipped,
     Until, Vault, backups, prune as prune_backups, restore,
 };
+pub use blocks::{BlockFilter, BlockInfo, Blocks};
 pub use check::{CheckProgress, CheckReport, Finding, Severity, Watch, check};
 pub use error::{Error, ErrorKind, Result};
 pub use expiry::Horizon;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use wattline_model::{AssetId, ModelId, TimeRange};
 
 use crate::aggregate::{AggregateRequest, ShardAggregate};
+use crate::blocks::{BlockFilter, Blocks};
 use crate::memtable::TableView;
 use crate::scan::{ScanRequest, ShardScan, Within};
 use crate::shard::{Shard, View};
@@ -90,6 +91,17 @@ impl Snapshot {
             let nothing = tables.is_empty() && version.overlapping(range).next().is_none();
             (!nothing || version.fence(range).is_some()).then_some((shard, range, assets, tables))
         })
+    }
+
+    /// The blocks of sound segments that `filter` lets through. Those of a damaged one are read as far as they can be
+    /// told.
+    pub fn blocks(&self, filter: BlockFilter) -> Blocks {
+        let of = |s: &ShardSnapshot| {
+            let (id, segments) = (s.shard.id, s.view.version.segments.clone());
+            segments.into_iter().map(move |segment| (id, segment))
+        };
+        let segments: Vec<_> = self.shards.iter().flat_map(of).collect();
+        Blocks::new(segments, filter)
     }
 
     /// The segments of every shard.

@@ -51,6 +51,8 @@ pub struct ShardStatus {
     pub damaged: u64,
     /// Deletions that some segment does not reflect yet; nobody sees what they mean.
     pub tombstones: u64,
+    /// Bytes of the segments that are being merged just now.
+    pub merging_bytes: Option<u64>,
     /// Why the shard takes no more writes, where it does not.
     pub failed: Option<String>,
 }

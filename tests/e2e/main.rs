@@ -8,11 +8,13 @@
 mod arrows;
 mod bad_input;
 mod clients;
+mod compression;
 mod connections;
 mod crash;
 mod differential;
 mod flight;
 mod flight_accounts;
+mod killing;
 mod object_backup;
 mod postgres;
 mod postgres_copy;

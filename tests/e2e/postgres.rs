@@ -44,7 +44,12 @@ fn at(server: &Server) -> (String, String) {
 }
 
 /// What psql prints, without alignment; or its errors.
-fn psql_as(server: &Server, user: &str, password: Option<&str>, args: &[&str]) -> Result<String, String> {
+pub(crate) fn psql_as(
+    server: &Server,
+    user: &str,
+    password: Option<&str>,
+    args: &[&str],
+) -> Result<String, String> {
     let (host, port) = at(server);
     let mut psql = command(Path::new("psql"));
     psql.args([

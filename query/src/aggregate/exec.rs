@@ -9,20 +9,16 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion::physical_plan::metrics::{
-    BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet,
-};
+use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
-    ReplaceChildrenOptions, SendableRecordBatchStream,
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc::Sender;
@@ -32,6 +28,7 @@ use wattline_storage::{AggregateFigures, AggregateRequest, Buckets, Groups, Newe
 use super::arrays;
 use super::shape::{Output, Shape};
 use crate::error::Error;
+use crate::leaf::leaf_plan;
 use crate::scan::{BATCHES_AHEAD, ScanSpec, write_part};
 
 /// Assets up to which an aggregate runs where it is asked for: handing it to another thread would cost more than it
@@ -146,42 +143,7 @@ impl DisplayAs for SeriesAggregate {
 }
 
 impl ExecutionPlan for SeriesAggregate {
-    fn name(&self) -> &str {
-        "SeriesAggregate"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        if !children.is_empty() {
-            return internal_err!("SeriesAggregate is a leaf");
-        }
-        Ok(self)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
+    leaf_plan!("SeriesAggregate");
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         if partition != 0 {
@@ -195,6 +157,7 @@ impl ExecutionPlan for SeriesAggregate {
             memory: MemoryConsumer::new("SeriesAggregate").register(context.memory_pool()),
             baseline: BaselineMetrics::new(&self.metrics, 0),
             costs: Costs::new(&self.metrics),
+            sender: None,
         };
         let few = self.spec.request.assets.as_ref().is_some_and(|assets| assets.len() <= INLINE_ASSETS_MAX);
         if few && self.spec.rows_guess <= INLINE_ROWS_MAX {
@@ -204,14 +167,6 @@ impl ExecutionPlan for SeriesAggregate {
         }
         let threads = context.session_config().target_partitions().max(1);
         Ok(run.on_threads(threads))
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
-    }
-
-    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
     }
 }
 
@@ -255,6 +210,8 @@ struct Run {
     memory: MemoryReservation,
     baseline: BaselineMetrics,
     costs: Costs,
+    /// Where its batches go, when it runs on threads of its own.
+    sender: Option<Sender<Result<RecordBatch>>>,
 }
 
 /// Where complete groups by asset go; `false` when nobody wants them any more.
@@ -376,6 +333,10 @@ impl Run {
         let failed = |e: wattline_storage::Error| Error::of_storage(&e).into_datafusion();
         let mut held = 0;
         let wanted = loop {
+            // The statement ended before its answer: nobody would stop this otherwise.
+            if self.sender.as_ref().is_some_and(Sender::is_closed) {
+                break false;
+            }
             if !shard.advance().map_err(failed)? {
                 break true;
             }
@@ -412,9 +373,10 @@ impl Run {
         arrays::batch(&self.schema, &self.shape, &self.spec.registry, groups).map_err(Error::into_datafusion)
     }
 
-    fn on_threads(self, threads: usize) -> SendableRecordBatchStream {
+    fn on_threads(mut self, threads: usize) -> SendableRecordBatchStream {
         let mut stream = RecordBatchReceiverStream::builder(Arc::clone(&self.schema), BATCHES_AHEAD);
         let sender = stream.tx();
+        self.sender = Some(sender.clone());
         stream.spawn_blocking(move || {
             let timer = self.baseline.elapsed_compute().clone();
             let _running = timer.timer();

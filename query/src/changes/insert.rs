@@ -19,6 +19,7 @@ use super::{Asked, without};
 use crate::columns::{Columns, Role, instant};
 use crate::engine::{Description, Engine, parameter_number, with_params};
 use crate::error::{Error, nearest};
+use crate::running;
 use crate::statement;
 
 /// What rows that come beside a statement go into: a model's table, and its columns in the order of the rows.
@@ -49,11 +50,12 @@ impl Engine {
         state: &mut SessionState,
         insert: ast::Insert,
         bindings: Vec<Vec<ScalarValue>>,
+        running: &running::Statement,
     ) -> Result<Asked, Error> {
         let (model, targets, source) = self.plan_source(state, insert).await?;
         let source = with_bindings(source, bindings)?;
         let plan = hand_over(source, &targets).map_err(|e| self.planning(&e))?;
-        let rows = self.execute(state, &plan).await?;
+        let rows = self.execute(state, &plan, running).await?;
         Ok(Asked::Insert { model, rows })
     }
 

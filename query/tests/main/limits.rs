@@ -12,7 +12,7 @@ use wattline_registry::{DEFAULT_ORG, NewPoint};
 use crate::fixture::{Fixture, MINUTE, START, create_device, create_model, create_product, rows};
 
 /// A runtime whose threads have the stack a server's have, so that a too deep recursion is found here.
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(2 << 20)
@@ -22,7 +22,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// Runs on a worker thread, not on the test's own.
-fn ask(engine: &Engine, sql: String) -> Result<Vec<Vec<String>>, wattline_query::Error> {
+pub(crate) fn ask(engine: &Engine, sql: String) -> Result<Vec<Vec<String>>, wattline_query::Error> {
     let engine = engine.clone();
     let runtime = runtime();
     runtime.block_on(runtime.spawn(async move { rows(&engine, &sql).await })).unwrap()
@@ -92,7 +92,7 @@ fn deep_statements_end_in_an_error_and_long_ones_in_an_answer() {
 }
 
 /// 200,000 rows: enough that a statement over them is still at work when it is stopped.
-fn many_rows() -> Fixture {
+pub(crate) fn many_rows() -> Fixture {
     let fixture = Fixture::empty();
     create_model(&fixture.registry, DEFAULT_ORG, "m", vec![NewPoint::new("p", DataType::Double)]);
     create_product(&fixture.registry, DEFAULT_ORG, "pm", "m");
@@ -118,18 +118,25 @@ fn limits_on_rows_memory_and_time() {
     let few = with(QuerySettings { rows_max: Some(1_000), ..QuerySettings::default() });
     assert_eq!(ask(&few, "SELECT * FROM m LIMIT 1000".to_owned()).unwrap().len(), 1_000);
     let error = ask(&few, "SELECT * FROM m".to_owned()).unwrap_err();
-    assert_eq!((error.kind(), error.message()), (ErrorKind::Limit, "the answer has more than 1000 rows"));
+    let message = "the answer has more than 1000 rows (setting sql.rows_max)";
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Limit, message));
 
     let small = with(QuerySettings { memory_bytes: 1 << 20, ..QuerySettings::default() });
     let sort = "SELECT * FROM m ORDER BY p, asset_id, time".to_owned();
-    assert_eq!(ask(&small, sort.clone()).unwrap_err().kind(), ErrorKind::Limit);
+    let error = ask(&small, sort.clone()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert!(
+        error.message().contains("memory_budget") && error.message().contains("sql.spill_max"),
+        "{error}"
+    );
     assert_eq!(ask(&fixture.engine, sort).unwrap().len(), 200_000);
 
     let hasty = with(QuerySettings { timeout: Some(Duration::from_millis(300)), ..QuerySettings::default() });
     let endless = "SELECT sum(a.p * b.p + c.p) FROM m a, m b, m c".to_owned();
     let start = Instant::now();
     let error = ask(&hasty, endless).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    let message = "the statement ran longer than 0.3 s (setting sql.timeout)";
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Timeout, message));
     assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
 }
 
@@ -176,6 +183,10 @@ fn settings_out_of_bounds_are_refused_by_name() {
         assert!(error.message().contains(name), "{error}");
     };
     refused(QuerySettings { memory_bytes: 1, ..QuerySettings::default() }, "memory_bytes");
+    refused(
+        QuerySettings { statement_memory_bytes: Some(1), ..QuerySettings::default() },
+        "statement_memory_bytes",
+    );
     refused(QuerySettings { target_partitions: 0, ..QuerySettings::default() }, "target_partitions");
     refused(QuerySettings { statements_max: 0, ..QuerySettings::default() }, "statements_max");
     refused(QuerySettings { timeout: Some(Duration::ZERO), ..QuerySettings::default() }, "timeout");

@@ -411,6 +411,24 @@ pub const KEYS: &[Key] = &[
               not the server.",
     },
     Key {
+        name: "sql.memory_max",
+        env: "WATTLINE_SQL_MEMORY_MAX",
+        flag: None,
+        kind: Kind::Bytes(0, 16_384 * GIB),
+        default: "0B",
+        doc: "How much memory the sorts, joins and groups of one statement may hold; 0 = as much as all together, which\n\
+              is a fifth of memory_budget. At least 8MiB. What does not fit is put on disk, or the statement fails.",
+    },
+    Key {
+        name: "sql.spill_max",
+        env: "WATTLINE_SQL_SPILL_MAX",
+        flag: None,
+        kind: Kind::Bytes(0, 16_384 * GIB),
+        default: "10GiB",
+        doc: "How much statements together may put on disk, in data_dir/spill, for want of memory; 0 = nothing: a\n\
+              statement that needs more memory fails. The folder is emptied at each start.",
+    },
+    Key {
         name: "storage.without_policy",
         env: "WATTLINE_WITHOUT_POLICY",
         flag: None,

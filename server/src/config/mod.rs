@@ -25,6 +25,9 @@ const SHARDS_DEFAULT_MAX: u32 = 64;
 /// The smallest memtable worth having: below it, segments are too small to compress and merge well.
 const MEMTABLE_BYTES_MIN: u64 = 1 << 20;
 
+/// The least memory worth giving to one statement: below it a sort cannot even merge what it has put on disk.
+const SQL_MEMORY_BYTES_MIN: u64 = 8 << 20;
+
 /// Flags that give settings, of `serve` and `config`.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct SettingsArgs {
@@ -226,6 +229,10 @@ pub struct SqlSettings {
     pub timeout: Duration,
     /// How many rows an answer may have.
     pub rows_max: Option<u64>,
+    /// Memory of one.
+    pub memory_bytes_max: Option<usize>,
+    /// Bytes that all together put on disk.
+    pub spill_bytes_max: u64,
 }
 
 /// Settings of intake.
@@ -326,6 +333,9 @@ impl Settings {
                 setting::bytes(get.bytes("memory_budget"))
             )));
         }
+        if (1..SQL_MEMORY_BYTES_MIN).contains(&get.bytes("sql.memory_max")) {
+            return Err(Error::usage("setting sql.memory_max: expected 0 or at least 8MiB".to_owned()));
+        }
         for name in ["backup.every", "backup.journal"] {
             if !get.duration(name).is_zero() && get.text("backup.dir").is_empty() {
                 return Err(Error::usage(format!(
@@ -385,6 +395,8 @@ impl Settings {
                 concurrency_max: get.count("sql.concurrency_max") as usize,
                 timeout: get.duration("sql.timeout"),
                 rows_max: Some(get.count("sql.rows_max")).filter(|&rows| rows > 0),
+                memory_bytes_max: Some(get.bytes("sql.memory_max") as usize).filter(|&bytes| bytes > 0),
+                spill_bytes_max: get.bytes("sql.spill_max"),
             },
             others_latest_only: get.text("storage.without_policy") == "latest",
             merge_bytes_per_second: Some(get.bytes("storage.merge_rate_max")).filter(|&rate| rate > 0),

@@ -35,13 +35,17 @@ pub fn effective(gathered: &Gathered) -> String {
     for key in KEYS {
         section = head(&mut out, section, key);
         let (value, origin) = gathered.get(key.name);
-        let text = match (key.kind, value) {
-            (Kind::Secret, Setting::Text(text)) if !text.is_empty() => "\"***\"".to_owned(),
-            _ => value.to_toml(),
-        };
-        let _ = writeln!(out, "{} = {text} # {origin}", last(key));
+        let _ = writeln!(out, "{} = {} # {origin}", last(key), masked(key, value).to_toml());
     }
     out
+}
+
+/// The value of `key` as it may be shown: a secret that is set is not.
+pub fn masked(key: &Key, value: &Setting) -> Setting {
+    match (key.kind, value) {
+        (Kind::Secret, Setting::Text(text)) if !text.is_empty() => Setting::Text("***".to_owned()),
+        _ => value.clone(),
+    }
 }
 
 fn head(out: &mut String, section: &'static str, key: &'static Key) -> &'static str {

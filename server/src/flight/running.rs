@@ -201,6 +201,7 @@ pub fn status(error: &Error) -> Status {
         ErrorKind::Busy => Code::Unavailable,
         ErrorKind::Limit | ErrorKind::Full => Code::ResourceExhausted,
         ErrorKind::Timeout => Code::DeadlineExceeded,
+        ErrorKind::Cancelled => Code::Cancelled,
         ErrorKind::Damaged => Code::DataLoss,
         ErrorKind::Bug => Code::Internal,
     };

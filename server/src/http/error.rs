@@ -37,6 +37,8 @@ pub enum ApiKind {
     Resources,
     /// Ask for less, or allow more time: the statement ran too long.
     Overtime,
+    /// Nothing: somebody ended the statement.
+    Cancelled,
     /// The server is starting or stopping.
     Unavailable,
     /// The disk is full.
@@ -64,12 +66,19 @@ impl ApiKind {
             ApiKind::Resources => (StatusCode::UNPROCESSABLE_ENTITY, "limit"),
             // Not 408, upon which clients send the same once more by themselves.
             ApiKind::Overtime => (StatusCode::UNPROCESSABLE_ENTITY, "timeout"),
+            // What HTTP itself has no code for; gRPC's "cancelled" is mapped to this one everywhere.
+            ApiKind::Cancelled => (cancelled(), "cancelled"),
             ApiKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             ApiKind::Full => (StatusCode::INSUFFICIENT_STORAGE, "full"),
             ApiKind::Storage => (StatusCode::INTERNAL_SERVER_ERROR, "storage"),
             ApiKind::Bug => (StatusCode::INTERNAL_SERVER_ERROR, "bug"),
         }
     }
+}
+
+/// Of requests that were cancelled.
+fn cancelled() -> StatusCode {
+    StatusCode::from_u16(499).expect("499 has three digits")
 }
 
 /// A refusal.

@@ -41,6 +41,9 @@ use axum::routing::{get, post};
 use futures::FutureExt as _;
 use subtle::ConstantTimeEq as _;
 use tokio::runtime::Handle;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
 use wattline_ingest::Ingestor;
 use wattline_query::Engine;
 use wattline_registry::Registry;
@@ -58,6 +61,9 @@ use crate::serve::Listening;
 
 /// The path that needs no token: whoever watches the process must not need to know secrets.
 const OPEN_PATH: &str = "/healthz";
+
+/// Answers below this are sent as they are: they fit a packet either way.
+const COMPRESSED_BYTES_MIN: u16 = 1_024;
 
 /// What handlers share.
 pub struct App {
@@ -187,8 +193,17 @@ pub fn router(app: Arc<App>) -> Router {
         .nest("/api/v1", api)
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(compression())
         .layer(from_fn_with_state(Arc::clone(&app), frame))
         .with_state(app)
+}
+
+/// Compresses answers for who accepts that, piece by piece as they come, with little time for each byte: networks in
+/// plants are slow, and processors have other things to do.
+fn compression() -> CompressionLayer<SizeAbove> {
+    CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN))
 }
 
 async fn unknown_path(request: Request) -> ApiError {

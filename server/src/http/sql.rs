@@ -44,6 +44,8 @@ struct Request {
 enum Part {
     /// Of rows, in the form asked for.
     Rows(Bytes),
+    /// The rest of them, where all went well.
+    Last(Bytes),
     /// All there is to say of a change: JSON, whatever form rows would have.
     Changed(Bytes),
 }
@@ -73,6 +75,7 @@ pub async fn run(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) ->
     }));
     match pieces.recv().await {
         Some(Ok(Part::Rows(first))) => Ok(answer(format, first, pieces, task)),
+        Some(Ok(Part::Last(all))) => Ok(response(format, Body::from(all))),
         Some(Ok(Part::Changed(json))) => Ok(response(Format::Json, Body::from(json))),
         Some(Err(refusal)) => Err(refusal),
         None => Err(ApiError::new(ApiKind::Bug, "the statement ended without an answer; the log says more")),
@@ -171,7 +174,7 @@ async fn stream(
         };
     }
     encoder.tail(begin.elapsed(), &mut piece).map_err(no_form)?;
-    drop(out.send(Ok(Part::Rows(piece.into()))).await);
+    drop(out.send(Ok(Part::Last(piece.into()))).await);
     Ok(())
 }
 
@@ -182,10 +185,11 @@ fn no_form(error: impl std::fmt::Display) -> ApiError {
 fn answer(format: Format, first: Bytes, pieces: mpsc::Receiver<Piece>, task: Task) -> Response {
     let rest = futures::stream::unfold((pieces, task), |(mut pieces, task)| async move {
         let piece = pieces.recv().await?;
-        let bytes = piece.map(|(Part::Rows(bytes) | Part::Changed(bytes))| bytes);
+        let bytes = piece.map(|(Part::Rows(bytes) | Part::Last(bytes) | Part::Changed(bytes))| bytes);
         Some((bytes, (pieces, task)))
     });
-    response(format, Body::from_stream(futures::stream::iter([Ok(first)]).chain(rest)))
+    // A compressor asks once more after the end, where `unfold` would panic.
+    response(format, Body::from_stream(futures::stream::iter([Ok(first)]).chain(rest).fuse()))
 }
 
 fn response(format: Format, body: Body) -> Response {
@@ -230,6 +234,7 @@ impl From<wattline_query::Error> for ApiError {
             Query::Busy => ApiKind::Busy,
             Query::Limit => ApiKind::Resources,
             Query::Timeout => ApiKind::Overtime,
+            Query::Cancelled => ApiKind::Cancelled,
             Query::Full => ApiKind::Full,
             Query::Damaged => ApiKind::Storage,
             Query::Bug => ApiKind::Bug,

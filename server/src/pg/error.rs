@@ -53,6 +53,8 @@ pub mod state {
     pub const NO_COLUMN: SqlState = "42703";
     /// No such setting.
     pub const NO_SETTING: SqlState = "42704";
+    /// No such thing of another kind: the same to PostgreSQL.
+    pub const NO_OBJECT: SqlState = NO_SETTING;
     /// No such function.
     pub const NO_FUNCTION: SqlState = "42883";
     /// A prepared statement of that name is there.
@@ -163,7 +165,7 @@ fn state_of(kind: ErrorKind, message: &str) -> SqlState {
             state::OUT_OF_MEMORY
         }
         ErrorKind::Limit => state::LIMIT,
-        ErrorKind::Timeout => state::CANCELLED,
+        ErrorKind::Timeout | ErrorKind::Cancelled => state::CANCELLED,
         ErrorKind::Damaged => state::DAMAGED,
         ErrorKind::Bug => state::BUG,
     }
@@ -171,7 +173,8 @@ fn state_of(kind: ErrorKind, message: &str) -> SqlState {
 
 /// The engine tells kinds by what to do, which for these is all the same; programs that know PostgreSQL tell more.
 fn state_of_input(message: &str) -> SqlState {
-    let begins: [(&str, SqlState); 8] = [
+    let begins: [(&str, SqlState); 9] = [
+        ("there is no running statement", state::NO_OBJECT),
         ("syntax error", state::SYNTAX),
         ("there is no table", state::NO_TABLE),
         ("there is no column", state::NO_COLUMN),

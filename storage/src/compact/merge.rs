@@ -36,7 +36,11 @@ pub(crate) fn compact_once(shard: &Arc<Shard>) -> Result<bool> {
         Pick::Merge(ids, level) => {
             let inputs = view.version.segments.iter().filter(|s| ids.contains(&s.meta.id));
             let inputs: Vec<Arc<Segment>> = inputs.cloned().collect();
-            let merged = write_merged(shard, &view.version, &inputs, level)?;
+            let bytes = inputs.iter().map(|s| s.meta.bytes).sum();
+            shard.counters.merging_bytes.store(bytes, Ordering::Relaxed);
+            let merged = write_merged(shard, &view.version, &inputs, level);
+            shard.counters.merging_bytes.store(0, Ordering::Relaxed);
+            let merged = merged?;
             Counters::count(&shard.counters.compactions);
             (ids, merged)
         }

@@ -257,6 +257,7 @@ impl Shard {
             merged_bytes: counters.merged_bytes.load(Ordering::Relaxed),
             damaged: view.version.damaged() as u64,
             tombstones: view.version.tombstones.len() as u64,
+            merging_bytes: Some(counters.merging_bytes.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0),
             failed,
         }
     }
@@ -280,6 +281,8 @@ pub(crate) struct Counters {
     pub(crate) compactions: AtomicU64,
     pub(crate) flushed_bytes: AtomicU64,
     pub(crate) merged_bytes: AtomicU64,
+    /// Of the segments that are being merged; 0 where none are.
+    pub(crate) merging_bytes: AtomicU64,
 }
 
 impl Counters {

@@ -29,6 +29,16 @@ pub(crate) fn encode(out: &mut Vec<u8>, values: &[bool]) {
     }
 }
 
+/// The name of the codec of the values at the beginning of `input`.
+pub(crate) fn codec_name(input: &Input<'_>) -> Result<&'static str, Error> {
+    match input.clone().u8()? {
+        CODEC_FALSE | CODEC_TRUE => Ok("constant"),
+        CODEC_BITS => Ok("bits"),
+        CODEC_RUNS => Ok("runs"),
+        codec => Err(input.unknown("codec of truth values", codec)),
+    }
+}
+
 /// Reads `count` values.
 pub(crate) fn decode(input: &mut Input<'_>, count: usize) -> Result<Vec<bool>, Error> {
     if count == 0 {

@@ -170,6 +170,32 @@ impl Integers for Shared<'_, '_> {
     }
 }
 
+/// How the floats at the beginning of `input` are encoded: the map to integers, and the codec of those.
+pub(crate) fn encoding(mut input: Input<'_>, count: usize, heads: &Heads) -> Result<String, Error> {
+    let mut ahead = input.clone();
+    let first = ahead.u8()?;
+    let (mapping, flags) = if first & OF_COLUMN != 0 {
+        input = ahead;
+        (heads.mapping.ok_or_else(|| input.damaged("a map of the column", "none"))?, first & !OF_COLUMN)
+    } else {
+        (Mapping::get(&mut input)?, input.u8()?)
+    };
+    if flags & HAS_ASIDE != 0 {
+        let aside = input.count("values aside", count)?;
+        presence::decode(&mut input, aside, count)?;
+        ints::decode(&mut input, aside)?;
+    }
+    let integers = match flags & (SHARED | HAS_OFFS) {
+        SHARED.. => "shared",
+        0 => ints::codec_name(&input)?,
+        _ => {
+            ints::decode(&mut input, count)?;
+            ints::codec_name(&input)?
+        }
+    };
+    Ok(format!("{mapping}, {integers}"))
+}
+
 /// Reads `count` values; `heads` are those of the column's shared sequences.
 pub(crate) fn decode(input: &mut Input<'_>, count: usize, heads: &Heads) -> Result<Vec<f64>, Error> {
     if count == 0 {

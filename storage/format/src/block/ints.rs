@@ -201,6 +201,19 @@ pub(crate) fn decode_shared(input: &mut Input<'_>, count: usize, heads: &Heads) 
     if codec == CODEC_SHARED { heads.page(input, 0, count) } else { heads.last_page(input, 0, count) }
 }
 
+/// The name of the codec of the integers at the beginning of `input`.
+pub(crate) fn codec_name(input: &Input<'_>) -> Result<&'static str, Error> {
+    match input.clone().u8()? {
+        CODEC_CONSTANT => Ok("constant"),
+        CODEC_RUNS => Ok("runs"),
+        CODEC_SHARED | CODEC_SHARED_LAST => Ok("shared"),
+        CODEC_PLAIN | AROUND_PLAIN => Ok("packed"),
+        CODEC_DELTA_DELTA | AROUND_DELTA_DELTA => Ok("delta-delta"),
+        codec if codec <= AROUND_DELTA_DELTA => Ok("delta"),
+        codec => Err(input.unknown("codec of integers", codec)),
+    }
+}
+
 fn decode_runs<T: Clone>(
     input: &mut Input<'_>,
     count: usize,

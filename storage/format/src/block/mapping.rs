@@ -4,6 +4,8 @@
 //! Measurements are rarely 52 random bits: they are decimals of a few digits, or were a 32-bit float once. Does not
 //! own: what becomes of the integers, and of values a map does not fit (`floats`).
 
+use std::fmt;
+
 use pulp::Arch;
 
 use super::ints;
@@ -51,6 +53,18 @@ pub(crate) enum Mapping {
     BitsF32,
     /// The bits of an `f32` that was printed with so many significant digits and read back as `f64`.
     PrintedF32(u8),
+}
+
+impl fmt::Display for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mapping::Bits => f.write_str("bits"),
+            Mapping::Decimal(places) => write!(f, "decimal({places})"),
+            Mapping::DecimalF32(places) => write!(f, "decimal of f32({places})"),
+            Mapping::BitsF32 => f.write_str("bits of f32"),
+            Mapping::PrintedF32(digits) => write!(f, "printed f32({digits})"),
+        }
+    }
 }
 
 impl Mapping {

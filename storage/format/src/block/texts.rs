@@ -78,6 +78,17 @@ fn dictionary(values: &[&str]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// The name of the codec of the texts at the beginning of `input`.
+pub(crate) fn codec_name(input: &Input<'_>) -> Result<&'static str, Error> {
+    match input.clone().u8()? {
+        CODEC_CONSTANT => Ok("constant"),
+        CODEC_PLAIN => Ok("plain"),
+        CODEC_DICTIONARY => Ok("dictionary"),
+        CODEC_ZSTD => Ok("zstd"),
+        codec => Err(input.unknown("codec of texts", codec)),
+    }
+}
+
 /// Reads `count` values.
 pub(crate) fn decode(input: &mut Input<'_>, count: usize) -> Result<TextColumn, Error> {
     if count == 0 {

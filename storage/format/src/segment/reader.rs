@@ -213,6 +213,41 @@ impl Reader {
         Ok(Some(ColumnStats { directory, place }))
     }
 
+    /// Bytes of the values of `point` in block `block`, with where they are and their qualities; `None` where it has
+    /// none.
+    ///
+    /// # Errors
+    /// As [`stats`](Self::stats).
+    pub fn value_bytes(&self, chunk: &Chunk, block: usize, point: PointId) -> Result<Option<u64>, Error> {
+        self.with_entry(chunk, block, point, |_, entry, _| Ok(entry.payload.bytes as u64))
+    }
+
+    /// How the values of `point` in block `block` are encoded, in words; `None` where it has none. Reads the block.
+    ///
+    /// # Errors
+    /// Where the block is damaged or there is no such block.
+    pub fn encoding(&self, chunk: &Chunk, block: usize, point: PointId) -> Result<Option<String>, Error> {
+        self.with_entry(chunk, block, point, |column, entry, rows| {
+            let mut input = self.payload(&entry.payload)?;
+            let count = entry.count as usize;
+            if count == 0 {
+                return Ok("nothing".to_owned());
+            }
+            if entry.count != rows.rows {
+                presence::decode(&mut input, count, rows.rows as usize)?;
+            }
+            if entry.quality {
+                quality::decode(&mut input, count)?;
+            }
+            match column.kind {
+                Kind::Float => floats::encoding(input, count, &column.heads),
+                Kind::Int => ints::codec_name(&input).map(str::to_owned),
+                Kind::Bool => bools::codec_name(&input).map(str::to_owned),
+                Kind::Text => texts::codec_name(&input).map(str::to_owned),
+            }
+        })
+    }
+
     fn decode(
         &self,
         column: &directory::Column,

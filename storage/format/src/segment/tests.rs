@@ -104,6 +104,10 @@ fn read_samples(reader: &Reader) -> Samples {
                         continue;
                     };
                     check_stats(&reader.stats(chunk, b, point).unwrap().unwrap(), &column, block.rows);
+                    let encoding = reader.encoding(chunk, b, point).unwrap().unwrap();
+                    let is_float = matches!(column.values, Values::Float(_));
+                    assert_eq!(encoding.contains(", "), is_float, "{encoding}: the map, and the integers");
+                    assert!(reader.value_bytes(chunk, b, point).unwrap().is_some_and(|bytes| bytes > 0));
                     let first = block.first_row as usize;
                     put(&mut samples, model.0, |row| (assets[first + row], times[row]), &column);
                 }
