@@ -5,8 +5,8 @@
 //!
 //! Planning is most of a small statement's time. Statements of a dashboard differ in assets and times only: texts that
 //! `asset_id` and `time` are compared with become parameters, and the text that is left is the shape. A plan is made
-//! for a shape when it comes the second time, and serves until the registry changes. What a plan cannot serve (tables
-//! in memory, parameters elsewhere, the clock) is planned each time as before.
+//! for a shape when it comes the second time, and serves until the registry changes. What a plan cannot serve (system
+//! tables, parameters elsewhere, the clock) is planned each time as before.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use wattline_storage::Snapshot;
 use crate::aggregate::SeriesAggregate;
 use crate::columns::{ASSET_ID, TIME};
 use crate::scan::ModelScan;
+use crate::tables::latest::LatestScan;
 use crate::template::renewed;
 
 /// Shapes remembered: a few dashboards' worth. A plan is some tens of kilobytes.
@@ -106,6 +107,9 @@ impl Plans {
 /// Whether everything that is read in `plan` can be read anew.
 fn is_renewable(plan: &Arc<dyn ExecutionPlan>) -> bool {
     if plan.children().is_empty() {
+        if let Some(latest) = plan.downcast_ref::<LatestScan>() {
+            return latest.is_renewable();
+        }
         let spec = match (plan.downcast_ref::<ModelScan>(), plan.downcast_ref::<SeriesAggregate>()) {
             (Some(scan), _) => scan.spec(),
             (_, Some(aggregate)) => aggregate.spec(),
@@ -130,6 +134,8 @@ fn with_values(
         } else if let Some(aggregate) = node.downcast_ref::<SeriesAggregate>() {
             renewed(aggregate.spec(), values, snapshot.clone())
                 .map(|spec| Arc::new(aggregate.over(spec)) as _)
+        } else if let Some(latest) = node.downcast_ref::<LatestScan>() {
+            latest.renewed(values).map(|latest| Arc::new(latest) as _)
         } else {
             return node.reset_state().map(Transformed::yes);
         };

@@ -93,7 +93,7 @@ pub(crate) fn renewed(before: &ScanSpec, values: &[ScalarValue], snapshot: Snaps
 }
 
 /// `filter` with values in place of placeholders; `None` where one does not fit.
-fn with_values(filter: &Expr, values: &[ScalarValue]) -> Option<Expr> {
+pub(crate) fn with_values(filter: &Expr, values: &[ScalarValue]) -> Option<Expr> {
     let mut fits = true;
     let filled = filled(filter, |placeholder| {
         let number = placeholder.id.strip_prefix('$').and_then(|n| n.parse::<usize>().ok());

@@ -1,23 +1,26 @@
 //! `latest.<model>`: a row for each asset that ever sent anything, with each point's newest value.
 //!
-//! Owns: laying the latest-value table of the store out as rows; a filter on `asset_id` asks for these assets only.
-//! Does not own: what is newest (`storage`).
+//! Owns: laying the latest-value table of the store out as rows; which filters on `asset_id` are settled here. Does not
+//! own: what is newest (`storage`), the plan that reads it (`scan`).
 //!
-//! Reads the table of now, not the statement's snapshot: newest values are memory that moves on.
+//! Reads the table of when the statement runs, not its snapshot: newest values are memory that moves on.
 
+mod scan;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::buffer::NullBuffer;
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::Result;
-use datafusion::datasource::MemTable;
+use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use wattline_model::{AssetId, Kind, Model, PointId, Presence, Quality, Timestamp, Values};
+use wattline_model::{AssetId, Kind, Model, PointId, Presence, Quality, TimeRange, Timestamp, Values};
 use wattline_registry::Registry;
 use wattline_storage::{LatestColumn, LatestRows, Store};
 
@@ -26,12 +29,18 @@ use crate::columns::{Columns, Role};
 use crate::error::{Error, ErrorKind};
 use crate::prune::{self, AssetFilter};
 use crate::scan::record_batch;
+use crate::template::{self, with_examples};
+pub(crate) use scan::LatestScan;
 
 /// Assets up to which each is looked up by itself; beyond, the whole model is copied.
 const SINGLE_ASSETS_MAX: usize = 256;
 
+/// The newest values of one model, as a table.
+#[derive(Debug)]
+pub(crate) struct LatestTable(Arc<Latest>);
+
 /// The newest values of one model.
-pub(crate) struct LatestTable {
+pub(crate) struct Latest {
     model: Arc<Model>,
     columns: Columns,
     registry: Registry,
@@ -42,11 +51,13 @@ impl LatestTable {
     /// The table of `model`.
     pub(crate) fn new(model: Arc<Model>, registry: Registry, store: Store) -> LatestTable {
         let columns = Columns::of_latest(&model);
-        LatestTable { model, columns, registry, store }
+        LatestTable(Arc::new(Latest { model, columns, registry, store }))
     }
+}
 
-    /// The rows in `columns`, of the assets that `filter` lets through where they are few.
-    fn rows(&self, columns: &Columns, filter: AssetFilter) -> Result<RecordBatch, Error> {
+impl Latest {
+    /// The rows in `columns` of the assets that `filter` lets through.
+    fn rows(&self, columns: &Columns, filter: &AssetFilter) -> Result<RecordBatch, Error> {
         // `time` is the newest over all points, so it needs them all.
         let points: Vec<usize> = match columns.roles.contains(&Role::Time) {
             true => (0..self.model.points.len()).collect(),
@@ -54,15 +65,23 @@ impl LatestTable {
         };
         let kind = |p: usize| self.model.points[p].data_type.kind();
         let asked: Vec<(PointId, Kind)> = points.iter().map(|&p| (PointId(p as u32), kind(p))).collect();
-        let rows = match filter {
-            AssetFilter::Only(texts) if texts.len() <= SINGLE_ASSETS_MAX => {
-                let devices = texts.iter().filter_map(|text| self.registry.asset_by_key(text));
-                let of_model = devices.filter(|d| d.model == self.model.id).map(|d| d.asset);
-                self.rows_of(of_model, &asked)
-            }
-            _ => self.store.latest_rows(self.model.id, &asked),
+        let AssetFilter::Only(texts) = filter else {
+            return self.to_arrow(columns, &points, self.store.latest_rows(self.model.id, &asked));
         };
-        self.to_arrow(columns, &points, rows)
+        let assets = self.assets(texts);
+        if assets.len() <= SINGLE_ASSETS_MAX {
+            return self.to_arrow(columns, &points, self.rows_of(assets.into_iter(), &asked));
+        }
+        let rows = self.store.latest_rows(self.model.id, &asked);
+        let wanted: BooleanArray = rows.assets.iter().map(|asset| Some(assets.contains(asset))).collect();
+        filter_record_batch(&self.to_arrow(columns, &points, rows)?, &wanted)
+            .map_err(|e| Error::new(ErrorKind::Bug, format!("latest values: {e}")))
+    }
+
+    /// The assets of this model with these ids; an id that is none has no rows here.
+    fn assets(&self, texts: &BTreeSet<String>) -> BTreeSet<AssetId> {
+        let devices = texts.iter().filter_map(|text| self.registry.asset_by_key(text));
+        devices.filter(|d| d.model == self.model.id).map(|d| d.asset).collect()
     }
 
     /// The rows of `assets`; one that never sent anything has none.
@@ -160,16 +179,23 @@ fn newest_times(rows: &LatestRows) -> Vec<i64> {
     newest
 }
 
-impl fmt::Debug for LatestTable {
+impl fmt::Debug for Latest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LatestTable({})", self.model.key)
+        write!(f, "Latest({})", self.model.key)
     }
+}
+
+/// The assets that a filter lets through, where it speaks of nothing else: it need not run again then.
+fn only_assets(filter: &Expr) -> Option<AssetFilter> {
+    let pruned = prune::prune(filter);
+    let settled = pruned.exact && pruned.range == TimeRange::ALL && !pruned.present;
+    (settled && pruned.assets != AssetFilter::All).then_some(pruned.assets)
 }
 
 #[async_trait]
 impl TableProvider for LatestTable {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.columns.schema)
+        Arc::clone(&self.0.columns.schema)
     }
 
     fn table_type(&self) -> TableType {
@@ -177,9 +203,9 @@ impl TableProvider for LatestTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let answer = |filter: &&Expr| match prune::prune(filter).assets {
-            AssetFilter::Only(_) => TableProviderFilterPushDown::Inexact,
-            AssetFilter::All => TableProviderFilterPushDown::Unsupported,
+        let answer = |filter: &&Expr| match only_assets(&with_examples(filter)) {
+            Some(_) => TableProviderFilterPushDown::Exact,
+            None => TableProviderFilterPushDown::Unsupported,
         };
         Ok(filters.iter().map(answer).collect())
     }
@@ -191,9 +217,12 @@ impl TableProvider for LatestTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let columns = self.columns.project(projection);
-        let rows = self.rows(&columns, prune::prune_all(filters).assets).map_err(Error::into_datafusion)?;
-        let table = MemTable::try_new(columns.schema, vec![vec![rows]])?;
-        table.scan(state, None, &[], limit).await
+        let columns = self.0.columns.project(projection);
+        let values = state.config().get_extension::<template::Values>();
+        let values = values.as_ref().map(|values| values.0.as_slice());
+        match LatestScan::new(Arc::clone(&self.0), columns, filters, limit, values) {
+            Some(scan) => Ok(Arc::new(scan)),
+            None => plan_err!("the values do not fit"),
+        }
     }
 }

@@ -10,6 +10,7 @@ mod aggregates;
 mod documentation;
 mod errors;
 mod fixture;
+mod latest;
 mod limits;
 mod parameters;
 mod pushdown;
