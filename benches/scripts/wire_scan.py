@@ -154,8 +154,8 @@ with tempfile.TemporaryDirectory() as folder:
         rates.sort()
         with psycopg.connect(where["postgresql"], autocommit=True) as connection:
             out_text, out_binary = copied(connection, "FORMAT text"), copied(connection, "FORMAT binary")
-            in_text = copied_in(connection, ids, "FORMAT text", 2 * rows)
-            in_binary = copied_in(connection, ids, "FORMAT binary", 4 * rows)
+            in_text = copied_in(connection, ids, "FORMAT text", 2 * rows // ASSETS)
+            in_binary = copied_in(connection, ids, "FORMAT binary", 4 * rows // ASSETS)
         print(
             json.dumps(
                 {

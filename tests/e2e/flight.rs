@@ -50,8 +50,7 @@ fn the_jdbc_driver_reads_and_writes() {
         eprintln!("not tried: there is no JDK with Maven here");
         return;
     }
-    let script = repo().join("tests/services/flight-jdbc.sh");
-    let jar = python::run_program(&script, std::iter::empty());
+    let jar = python::run_program(&repo().join("tests/services/jdbc.sh"), std::iter::once("flight"));
     let dir = data_dir();
     let (server, address, assets) = fleet(dir.path());
     let program = repo().join("tests/clients/FlightJdbc.java");

@@ -78,7 +78,7 @@ fn the_jdbc_driver_signs_in() {
         eprintln!("not tried: there is no JDK with Maven here");
         return;
     }
-    let jar = python::run_program(&repo().join("tests/services/flight-jdbc.sh"), std::iter::empty());
+    let jar = python::run_program(&repo().join("tests/services/jdbc.sh"), std::iter::once("flight"));
     let dir = data_dir();
     let server = Server::start(dir.path(), &["--flight=127.0.0.1:0"]);
     let password = create_account(&server);

@@ -113,7 +113,7 @@ fn pgjdbc_does_what_dbeaver_and_metabase_do() {
         eprintln!("not tried: there is no JDK with Maven here");
         return;
     }
-    let jar = python::run_program(&repo().join("tests/services/pg-jdbc.sh"), std::iter::empty());
+    let jar = python::run_program(&repo().join("tests/services/jdbc.sh"), std::iter::once("postgresql"));
     let dir = data_dir();
     let server = start(dir.path(), &[]);
     let (host, port) = at(&server);
