@@ -66,3 +66,22 @@ fn a_kept_plan_reads_what_is_newest_now_of_whom_the_statement_names() {
     assert!(explained.contains("LatestScan: model=m, assets=1"), "{explained}");
     assert!(!explained.contains("FilterExec"), "{explained}");
 }
+
+#[test]
+fn a_join_with_history_holds_the_latest_values_and_not_the_history() {
+    let fixture = fleet();
+    for minute in 1..4 {
+        for asset in 0..ASSETS {
+            let cells = [("p", ValueRef::Float(1.0), None)];
+            fixture.write("m", &[(&id(asset), START + minute * MINUTE, &cells)]);
+        }
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for tables in ["m h JOIN latest.m l", "latest.m l JOIN m h"] {
+        let sql = format!("EXPLAIN SELECT l.p FROM {tables} ON l.asset_id = h.asset_id WHERE h.p > 0");
+        let explained = runtime.block_on(rows(&fixture.engine, &sql)).unwrap().concat().concat();
+        let plan = &explained[explained.find("HashJoinExec").unwrap()..];
+        // What is built comes first.
+        assert!(plan.find("LatestScan") < plan.find("WattlineScan"), "{plan}");
+    }
+}

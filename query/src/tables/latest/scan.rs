@@ -6,13 +6,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
+use datafusion::common::stats::Precision;
+use datafusion::common::{DataFusionError, Result, ScalarValue, Statistics, internal_err};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet};
+use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
@@ -117,6 +119,17 @@ impl DisplayAs for LatestScan {
 
 impl ExecutionPlan for LatestScan {
     leaf_plan!("LatestScan");
+
+    /// As many rows as there are assets who may have one: a join is to hold these, not the history beside them.
+    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let assets = match &*self.assets {
+            AssetFilter::All => self.wanted.latest.registry.device_count(),
+            AssetFilter::Only(texts) => texts.len(),
+        };
+        let rows = assets.min(self.wanted.limit.unwrap_or(usize::MAX));
+        let statistics = Statistics::new_unknown(&self.wanted.columns.schema);
+        Ok(Arc::new(statistics.with_num_rows(Precision::Inexact(rows))))
+    }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         if partition > 0 {
