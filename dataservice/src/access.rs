@@ -168,7 +168,7 @@ impl Access {
         call: &Signed<'_>,
         now_micros: i64,
     ) -> std::result::Result<Arc<ServiceAccount>, Refusal> {
-        let account = self.account_of(registry, call.token, now_micros)?;
+        let account = self.bearer(registry, call.token, now_micros)?;
         in_time(call.timestamp, now_micros).map_err(|why| Refusal(format!("apim-timestamp: {why}")))?;
         let expected = hex(&signature(call, account.secret.expose()));
         if !bool::from(expected.as_bytes().ct_eq(call.signature.as_bytes())) {
@@ -180,17 +180,8 @@ impl Access {
     /// Who makes a call that shows the token alone.
     ///
     /// # Errors
-    /// Where the token is not known or has expired.
+    /// Where the token is not known or has expired, or its account was revoked.
     pub fn bearer(
-        &self,
-        registry: &Registry,
-        token: &str,
-        now_micros: i64,
-    ) -> std::result::Result<Arc<ServiceAccount>, Refusal> {
-        self.account_of(registry, token, now_micros)
-    }
-
-    fn account_of(
         &self,
         registry: &Registry,
         token: &str,

@@ -96,7 +96,7 @@ impl Catalog {
         system.insert("queries".to_owned(), Arc::new(RowsTable(Queries::new(statements))));
         system.insert("settings".to_owned(), Arc::new(RowsTable(SettingsTable::new(Arc::clone(&reports)))));
         let jobs = Jobs::new(registry.clone(), store.clone(), Arc::clone(&reports));
-        system.insert("jobs".to_owned(), Arc::new(jobs));
+        system.insert("jobs".to_owned(), Arc::new(RowsTable(jobs)));
         system.insert("blocks".to_owned(), Arc::new(Blocks::new(registry.clone(), store.clone())));
         Catalog { registry, store, system: Arc::new(system), reports, view: Mutex::new(None) }
     }

@@ -43,6 +43,7 @@ pub(crate) fn snapshot_of(state: &dyn Session, store: &Store) -> Snapshot {
 }
 
 /// Where the rows of a [`RowsTable`] come from.
+#[async_trait]
 pub(crate) trait RowsSource: Any + Send + Sync {
     /// All columns.
     fn schema(&self) -> SchemaRef;
@@ -51,7 +52,7 @@ pub(crate) trait RowsSource: Any + Send + Sync {
     ///
     /// # Errors
     /// Where what is stored does not fit the schema.
-    fn rows(&self, state: &dyn Session) -> Result<RecordBatch, Error>;
+    async fn rows(&self, state: &dyn Session) -> Result<RecordBatch, Error>;
 }
 
 /// A small table made anew for each scan.
@@ -80,7 +81,7 @@ impl<S: RowsSource> TableProvider for RowsTable<S> {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let rows = self.0.rows(state).map_err(Error::into_datafusion)?;
+        let rows = self.0.rows(state).await.map_err(Error::into_datafusion)?;
         let table = MemTable::try_new(self.0.schema(), vec![vec![rows]])?;
         table.scan(state, projection, filters, limit).await
     }

@@ -12,6 +12,7 @@ use arrow::array::{
     StringArray, StringBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
 use datafusion::catalog::Session;
 
 use super::listed;
@@ -510,12 +511,13 @@ pub(crate) struct Source {
     relations: Relations,
 }
 
+#[async_trait]
 impl RowsSource for Source {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
-    fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
+    async fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
         let Some(rows) = self.table.rows else { return Ok(RecordBatch::new_empty(self.schema())) };
         let rows = rows(&self.relations);
         let arrays = self.schema.fields().iter().map(|field| array(field, &rows)).collect();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
 use datafusion::catalog::Session;
 use serde::Serialize;
 use wattline_registry::Registry;
@@ -48,12 +49,13 @@ fn json(what: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(what).map_err(|e| Error::new(ErrorKind::Bug, format!("attributes as JSON: {e}")))
 }
 
+#[async_trait]
 impl RowsSource for Assets {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
-    fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
+    async fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
         let devices = self.registry.assets();
         let text = |of: &dyn Fn(usize) -> String| -> ArrayRef {
             Arc::new((0..devices.len()).map(|i| Some(of(i))).collect::<StringViewArray>())

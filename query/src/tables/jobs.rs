@@ -4,18 +4,13 @@
 //! Owns: the columns and rows. Does not own: jobs (`registry`), operations (whoever implements
 //! [`Reports`]), what shards do by themselves (`storage`).
 
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, UInt64Array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
-use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DataFusionError, Result};
-use datafusion::datasource::MemTable;
-use datafusion::logical_expr::{Expr, TableType};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::catalog::Session;
 use wattline_model::{DeletionTarget, TimeRange};
 use wattline_registry::{DeletionJob, Registry};
 use wattline_storage::{ShardStatus, Store};
@@ -25,11 +20,12 @@ use crate::columns::instant;
 use crate::error::{Error, ErrorKind};
 use crate::reports::{OperationReport, Reports};
 use crate::scan::record_batch;
+use crate::tables::RowsSource;
 
 /// Deletion jobs that are shown, the newest: the registry keeps all there ever were.
 const DELETIONS_SHOWN: u32 = 1_000;
 
-/// The table.
+/// The source of `system.jobs`.
 pub(crate) struct Jobs(Arc<Sources>);
 
 struct Sources {
@@ -77,7 +73,7 @@ impl Jobs {
 
 impl Sources {
     /// Waits for the registry's file.
-    fn rows(&self) -> std::result::Result<RecordBatch, Error> {
+    fn rows(&self) -> Result<RecordBatch, Error> {
         let deletions = self.registry.deletion_jobs(0, DELETIONS_SHOWN);
         let deletions = deletions.map_err(|e| Error::new(ErrorKind::Damaged, e.to_string()))?;
         let operations = self.reports.get().map(|reports| reports.operations()).unwrap_or_default();
@@ -113,7 +109,7 @@ impl Sources {
         }
     }
 
-    fn batch(&self, jobs: &[Job]) -> std::result::Result<RecordBatch, Error> {
+    fn batch(&self, jobs: &[Job]) -> Result<RecordBatch, Error> {
         let text = |of: fn(&Job) -> Option<&str>| -> ArrayRef {
             Arc::new(jobs.iter().map(of).collect::<StringViewArray>())
         };
@@ -169,34 +165,15 @@ fn of_shard(shard: &ShardStatus) -> impl Iterator<Item = Job> {
     flush.into_iter().chain(merge)
 }
 
-impl fmt::Debug for Jobs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Jobs")
-    }
-}
-
 #[async_trait]
-impl TableProvider for Jobs {
+impl RowsSource for Jobs {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.0.schema)
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
         let sources = Arc::clone(&self.0);
         let rows = tokio::task::spawn_blocking(move || sources.rows()).await;
-        let rows = rows.map_err(|e| DataFusionError::External(Box::new(e)))?;
-        let rows = rows.map_err(Error::into_datafusion)?;
-        let table = MemTable::try_new(self.schema(), vec![vec![rows]])?;
-        table.scan(state, projection, filters, limit).await
+        rows.unwrap_or_else(|e| Err(Error::new(ErrorKind::Bug, format!("the jobs could not be listed: {e}"))))
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
 use datafusion::catalog::Session;
 use wattline_model::{Model, Point};
 use wattline_registry::Registry;
@@ -37,12 +38,13 @@ impl Models {
     }
 }
 
+#[async_trait]
 impl RowsSource for Models {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
-    fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
+    async fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
         let mut models = self.registry.models();
         models.sort_by(|a, b| a.path.cmp(&b.path).then(a.id.cmp(&b.id)));
         // A model without points has one row, so that it is seen.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
 use datafusion::catalog::Session;
 use wattline_model::{Retention, Thinning, Tolerance};
 use wattline_registry::{Policy, PolicyGroup, PolicyPoint, Registry};
@@ -43,12 +44,13 @@ impl Policies {
 /// A row: a point with all it belongs to.
 type Row<'a> = (&'a PolicyGroup, &'a Policy, &'a PolicyPoint);
 
+#[async_trait]
 impl RowsSource for Policies {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
-    fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
+    async fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
         let groups: Vec<PolicyGroup> =
             self.registry.orgs().iter().flat_map(|org| self.registry.policy_groups(org.id)).collect();
         let rows: Vec<Row<'_>> = groups

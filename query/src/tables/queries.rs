@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringViewArray, UInt64Array};
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::execution::memory_pool::MemoryPool as _;
 
@@ -47,12 +48,13 @@ impl Queries {
     }
 }
 
+#[async_trait]
 impl RowsSource for Queries {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
-    fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
+    async fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
         let all = self.statements.list();
         let text = |of: fn(&Statement) -> Option<&str>| -> ArrayRef {
             Arc::new(all.iter().map(|statement| of(statement)).collect::<StringViewArray>())

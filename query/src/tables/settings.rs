@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
 use datafusion::catalog::Session;
 
 use crate::error::Error;
@@ -39,12 +40,13 @@ impl SettingsTable {
     }
 }
 
+#[async_trait]
 impl RowsSource for SettingsTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
-    fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
+    async fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
         let settings = self.reports.get().map(|reports| reports.settings()).unwrap_or_default();
         let column = |of: fn(&SettingReport) -> &str| -> ArrayRef {
             Arc::new(settings.iter().map(|setting| Some(of(setting))).collect::<StringViewArray>())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringViewArray, UInt8Array, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
 use datafusion::catalog::Session;
 use wattline_model::Timestamp;
 use wattline_storage::{SegmentInfo, ShardStatus, Store};
@@ -60,12 +61,13 @@ impl Shards {
     }
 }
 
+#[async_trait]
 impl RowsSource for Shards {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
-    fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
+    async fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
         let shards = self.store.status();
         let mut arrays: Vec<ArrayRef> =
             vec![Arc::new(UInt32Array::from_iter_values(shards.iter().map(|s| s.shard.0)))];
@@ -121,12 +123,13 @@ impl Segments {
     }
 }
 
+#[async_trait]
 impl RowsSource for Segments {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
-    fn rows(&self, state: &dyn Session) -> Result<RecordBatch, Error> {
+    async fn rows(&self, state: &dyn Session) -> Result<RecordBatch, Error> {
         let segments = snapshot_of(state, &self.store).segments();
         let mut arrays: Vec<ArrayRef> = vec![
             Arc::new(UInt32Array::from_iter_values(segments.iter().map(|s| s.shard.0))),

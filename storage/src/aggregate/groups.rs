@@ -29,16 +29,16 @@ impl Buckets {
         match self {
             Buckets::Whole => (i64::MIN, i64::MAX),
             Buckets::Every { origin, micros } => {
+                let micros = micros.max(1);
                 // Times of our centuries; the rest is exact at the ends of what times can be.
                 if let Some(since) = time.checked_sub(origin)
-                    && let Some(start) = since.div_euclid(micros.max(1)).checked_mul(micros.max(1))
+                    && let Some(start) = since.div_euclid(micros).checked_mul(micros)
                     && let Some(start) = start.checked_add(origin)
-                    && let Some(end) = start.checked_add(micros.max(1) - 1)
+                    && let Some(end) = start.checked_add(micros - 1)
                 {
                     return (start, end);
                 }
-                let (time, origin, micros) =
-                    (i128::from(time), i128::from(origin), i128::from(micros.max(1)));
+                let (time, origin, micros) = (i128::from(time), i128::from(origin), i128::from(micros));
                 let start = origin + (time - origin).div_euclid(micros) * micros;
                 let clamp = |t: i128| t.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
                 (clamp(start), clamp(start + micros - 1))
