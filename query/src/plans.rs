@@ -106,18 +106,16 @@ impl Plans {
 
 /// Whether everything that is read in `plan` can be read anew.
 fn is_renewable(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    if plan.children().is_empty() {
-        if let Some(latest) = plan.downcast_ref::<LatestScan>() {
-            return latest.is_renewable();
-        }
-        let spec = match (plan.downcast_ref::<ModelScan>(), plan.downcast_ref::<SeriesAggregate>()) {
-            (Some(scan), _) => scan.spec(),
-            (_, Some(aggregate)) => aggregate.spec(),
-            _ => return false,
-        };
-        return spec.template.is_some();
-    }
-    plan.children().into_iter().all(is_renewable)
+    let own = if let Some(latest) = plan.downcast_ref::<LatestScan>() {
+        latest.is_renewable()
+    } else if let Some(scan) = plan.downcast_ref::<ModelScan>() {
+        scan.spec().template.is_some()
+    } else if let Some(aggregate) = plan.downcast_ref::<SeriesAggregate>() {
+        aggregate.spec().template.is_some()
+    } else {
+        !plan.children().is_empty()
+    };
+    own && plan.children().into_iter().all(is_renewable)
 }
 
 /// `plan` with other values; `None` where it does not fit them. Operators above what is read are made anew with it, so

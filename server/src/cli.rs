@@ -48,6 +48,8 @@ enum Command {
     Demo(demo::Args),
     /// Bring everything written so far into segments
     Flush(maintain::flush::Args),
+    /// Merge segments until there is nothing left to merge
+    Compact(maintain::compact::Args),
     /// Check that every file is what was written, of a running server or of a data directory
     Check(maintain::check::Args),
     /// Show what is in a segment, a log, a manifest or a latest-value checkpoint
@@ -98,6 +100,7 @@ fn run(command: Command) -> Result<()> {
         Command::Import(args) => import::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Flush(args) => maintain::flush::run(&args),
+        Command::Compact(args) => maintain::compact::run(&args),
         Command::Check(args) => maintain::check::run(&args),
         Command::Inspect(args) => maintain::inspect::run(&args),
         Command::Backup(args) => maintain::backup::run(&args),

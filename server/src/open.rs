@@ -121,6 +121,7 @@ fn storage_settings(settings: &Settings) -> wattline_storage::Settings {
         group_bytes: GROUP_BYTES_MAX.min(queue_bytes / 2),
         directory_bytes: (settings.memory.directories / shards) as usize,
         journal_keep_bytes: settings.journal_keep_bytes / shards,
+        settle_after: settings.settle_after,
         merge_bytes_per_second: settings.merge_bytes_per_second,
         ..defaults
     }

@@ -3,7 +3,7 @@
 //! Owns: the duplicate rule. Does not own: where runs come from (`memtable`, `segment`) or go to (`scan`, `flush`,
 //! `compact`). Every reader of data, and every rewrite of it, merges through [`merge`]: there is one duplicate rule.
 
-use wattline_model::{Column, PointId, Quality, Rows, ValueRef, Values};
+use wattline_model::{Column, Quality, Rows, TextColumn, Values};
 
 /// Rows of one asset: times strictly ascending, columns by point ascending, each with the values it has.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -210,7 +210,6 @@ pub(crate) fn merge(mut runs: Vec<Run>) -> Run {
     cuts.dedup();
     let mut next = vec![0; runs.len()];
     let mut merged = Run::default();
-    let mut overlap: Vec<Run> = Vec::new();
     for &cut in &cuts[1..] {
         let mut parts = Vec::new();
         for (run, from) in runs.iter_mut().zip(&mut next) {
@@ -225,9 +224,7 @@ pub(crate) fn merge(mut runs: Vec<Run>) -> Run {
             0 => {}
             1 => merged.extend(parts.remove(0)),
             _ => {
-                overlap.append(&mut parts);
-                merged.extend(merge_overlapping(&overlap));
-                overlap.clear();
+                merged.extend(merge_overlapping(parts));
             }
         }
     }
@@ -274,23 +271,64 @@ fn stretches(runs: &[Run]) -> Option<Vec<(usize, usize, usize)>> {
 }
 
 /// Merges runs that overlap: stretch by stretch where others have no row in between, else row by row.
-fn merge_overlapping(runs: &[Run]) -> Run {
-    if let Some(stretches) = stretches(runs) {
+fn merge_overlapping(runs: Vec<Run>) -> Run {
+    if let Some(stretches) = stretches(&runs) {
         let mut merged = Run::default();
         stretches.into_iter().for_each(|(run, from, to)| merged.extend(runs[run].slice(from, to)));
         return merged;
     }
-    let (times, places) = merge_times(runs);
-    let mut points: Vec<PointId> = runs.iter().flat_map(|r| r.columns.iter().map(|c| c.point)).collect();
-    points.sort_unstable();
-    points.dedup();
-    let columns = points.into_iter().map(|point| merge_column(point, runs, &places, times.len())).collect();
+    let (times, places) = merge_times(&runs);
+    let mut all: Vec<Part> = Vec::new();
+    for (run, places) in runs.into_iter().zip(&places) {
+        all.extend(run.columns.into_iter().map(|column| Part { column, places }));
+    }
+    // Stable: of one point, parts stay oldest first.
+    all.sort_by_key(|part| part.column.point);
+    let mut columns = Vec::new();
+    let mut rest = all.into_iter().peekable();
+    while let Some(first) = rest.next() {
+        let point = first.column.point;
+        let mut parts = vec![first];
+        while let Some(next) = rest.next_if(|part| part.column.point == point) {
+            parts.push(next);
+        }
+        columns.push(if parts.len() == 1 {
+            parts.remove(0).moved(times.len())
+        } else {
+            merge_column(&parts, times.len())
+        });
+    }
     Run { times, columns }
+}
+
+/// The values of one point in one of the runs, and where the rows of that run went.
+struct Part<'a> {
+    column: Column,
+    places: &'a [u32],
+}
+
+impl Part<'_> {
+    /// The rows its values have in the merged run.
+    fn rows(&self) -> impl Iterator<Item = u32> {
+        rows_of(&self.column).map(|row| self.places[row as usize])
+    }
+
+    /// The column among `rows` rows, where no other run has values of the point: they are taken as they are.
+    fn moved(self, rows: usize) -> Column {
+        let listed = match self.column.values.len() == rows {
+            true => Rows::All,
+            false => Rows::Some(self.rows().collect()),
+        };
+        Column { rows: listed, ..self.column }
+    }
 }
 
 /// The union of the times, and for each run where its rows went.
 fn merge_times(runs: &[Run]) -> (Vec<i64>, Vec<Vec<u32>>) {
-    let mut times: Vec<i64> = runs.iter().flat_map(|r| r.times.iter().copied()).collect();
+    let mut times: Vec<i64> = Vec::with_capacity(runs.iter().map(Run::rows).sum());
+    for run in runs {
+        times.extend_from_slice(&run.times);
+    }
     // Runs are ascending, so this is a merge of sorted stretches, which the standard sort is good at.
     times.sort();
     times.dedup();
@@ -315,22 +353,26 @@ fn merge_times(runs: &[Run]) -> (Vec<i64>, Vec<Vec<u32>>) {
 /// A column with at least one value in this many rows is merged by scattering, a sparser one by sorting.
 const SCATTER_SHARE: usize = 8;
 
-/// For each row that has a value: (row, run, number of the value), rows ascending, the latest run's value.
-fn winners(point: PointId, runs: &[Run], places: &[Vec<u32>], rows: usize) -> Vec<(u32, u32, u32)> {
-    let mut entries: Vec<(u32, u32, u32)> = Vec::new();
-    for (r, run) in runs.iter().enumerate() {
-        if let Some(column) = run.columns.iter().find(|c| c.point == point) {
-            entries.extend(
-                rows_of(column).enumerate().map(|(i, row)| (places[r][row as usize], r as u32, i as u32)),
-            );
+/// A row without a value while values are scattered.
+const NOBODY: (u32, u32) = (u32::MAX, 0);
+
+/// Which values stay: for each row that has one, ascending, the row and (part, number of the value), the latest part's.
+fn winners(parts: &[Part<'_>], rows: usize) -> (Vec<u32>, Vec<(u32, u32)>) {
+    let entries: usize = parts.iter().map(|part| part.column.values.len()).sum();
+    if entries * SCATTER_SHARE >= rows {
+        let mut at = vec![NOBODY; rows];
+        for (p, part) in parts.iter().enumerate() {
+            part.rows().zip(0_u32..).for_each(|(row, i)| at[row as usize] = (p as u32, i));
         }
+        if !at.contains(&NOBODY) {
+            return ((0..rows as u32).collect(), at);
+        }
+        let stay = (0_u32..).zip(at).filter(|entry| entry.1 != NOBODY);
+        return stay.unzip();
     }
-    if entries.len() * SCATTER_SHARE >= rows {
-        let mut at: Vec<Option<(u32, u32)>> = vec![None; rows];
-        entries.iter().for_each(|&(row, run, i)| at[row as usize] = Some((run, i)));
-        entries.clear();
-        entries.extend(at.iter().enumerate().filter_map(|(row, w)| w.map(|(run, i)| (row as u32, run, i))));
-        return entries;
+    let mut entries: Vec<(u32, (u32, u32))> = Vec::with_capacity(entries);
+    for (p, part) in parts.iter().enumerate() {
+        entries.extend(part.rows().zip(0_u32..).map(|(row, i)| (row, (p as u32, i))));
     }
     entries.sort_unstable();
     let mut kept = 0;
@@ -341,32 +383,59 @@ fn winners(point: PointId, runs: &[Run], places: &[Vec<u32>], rows: usize) -> Ve
         }
     }
     entries.truncate(kept);
-    entries
+    entries.into_iter().unzip()
 }
 
-fn merge_column(point: PointId, runs: &[Run], places: &[Vec<u32>], rows: usize) -> Column {
-    let entries = winners(point, runs, places, rows);
-    let columns: Vec<Option<&Column>> =
-        runs.iter().map(|run| run.columns.iter().find(|c| c.point == point)).collect();
-    let kind = columns.iter().flatten().next().map(|c| c.values.kind()).expect("a run holds the point");
-    let mut values = Values::with_capacity(kind, entries.len());
-    let mut quality: Option<Vec<Quality>> =
-        columns.iter().flatten().any(|c| c.quality.is_some()).then(|| Vec::with_capacity(entries.len()));
-    for &(_, run, i) in &entries {
-        let column = columns[run as usize].expect("the entry came from this column");
-        let value: ValueRef<'_> = column.values.get(i as usize);
-        let fits = values.push(value);
-        assert!(fits, "values of {point} change their kind");
-        if let Some(quality) = &mut quality {
-            quality.push(column.quality.as_ref().map_or(Quality::GOOD, |q| q[i as usize]));
-        }
-    }
-    let rows = if entries.len() == rows {
-        Rows::All
-    } else {
-        Rows::Some(entries.iter().map(|entry| entry.0).collect())
+fn floats(values: &Values) -> Option<&Vec<f64>> {
+    if let Values::Float(v) = values { Some(v) } else { None }
+}
+
+fn ints(values: &Values) -> Option<&Vec<i64>> {
+    if let Values::Int(v) = values { Some(v) } else { None }
+}
+
+fn bools(values: &Values) -> Option<&Vec<bool>> {
+    if let Values::Bool(v) = values { Some(v) } else { None }
+}
+
+fn texts(values: &Values) -> Option<&TextColumn> {
+    if let Values::Text(v) = values { Some(v) } else { None }
+}
+
+/// The values that `stay`, as (part, number of the value), from parts whose values are all of one type.
+fn gather<'a, V, T, C>(
+    parts: &'a [Part<'_>],
+    stay: &[(u32, u32)],
+    typed: impl Fn(&'a Values) -> Option<&'a V>,
+    get: impl Fn(&'a V, usize) -> T,
+) -> C
+where
+    V: 'a,
+    C: FromIterator<T>,
+{
+    let all = parts.iter().map(|part| typed(&part.column.values).expect("a point keeps its type"));
+    let all: Vec<&V> = all.collect();
+    stay.iter().map(|&(part, i)| get(all[part as usize], i as usize)).collect()
+}
+
+/// Merges the values that several runs have of one point.
+fn merge_column(parts: &[Part<'_>], rows: usize) -> Column {
+    let (listed, stay) = winners(parts, rows);
+    let Column { point, values, .. } = &parts[0].column;
+    let values = match values {
+        Values::Float(_) => Values::Float(gather(parts, &stay, floats, |v, i| v[i])),
+        Values::Int(_) => Values::Int(gather(parts, &stay, ints, |v, i| v[i])),
+        Values::Bool(_) => Values::Bool(gather(parts, &stay, bools, |v, i| v[i])),
+        Values::Text(_) => Values::Text(gather(parts, &stay, texts, TextColumn::get)),
     };
-    Column { point, rows, values, quality }
+    let quality = parts.iter().any(|part| part.column.quality.is_some()).then(|| {
+        let of = |&(part, i): &(u32, u32)| {
+            parts[part as usize].column.quality.as_ref().map_or(Quality::GOOD, |quality| quality[i as usize])
+        };
+        stay.iter().map(of).collect()
+    });
+    let rows = if listed.len() == rows { Rows::All } else { Rows::Some(listed) };
+    Column { point: *point, rows, values, quality }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Settings of a store: plain data, checked once at open.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wattline_model::{Policies, ShardCount};
 
@@ -36,6 +37,9 @@ pub struct Settings {
     pub directory_bytes: usize,
     /// How many segments of one level and partition are merged into one of the next level.
     pub merge_fanout: usize,
+    /// How long a shard must not have flushed until segments are merged because they overlap, though they are fewer than
+    /// `merge_fanout`.
+    pub settle_after: Duration,
     /// Bytes a second that a merge writes at most; `None`: as fast as it can while it gives way to writes.
     pub merge_bytes_per_second: Option<u64>,
     /// Bytes of edits after which the manifest is written anew, unless its state alone is larger: keeps opening fast.
@@ -60,6 +64,7 @@ impl Default for Settings {
             group_bytes: 4 << 20,
             directory_bytes: 32 << 20,
             merge_fanout: 4,
+            settle_after: Duration::from_secs(10),
             merge_bytes_per_second: None,
             manifest_edit_bytes: 256 << 10,
             journal_keep_bytes: 512 << 20,

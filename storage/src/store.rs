@@ -18,7 +18,7 @@ use wattline_model::{
 
 use crate::backup::{self, BackupSummary, BackupWatch, Beside, Journal, Vault};
 use crate::check::{CheckProgress, CheckReport, Severity, Watch, check_segment};
-use crate::compact::{compact_once, pending_segments};
+use crate::compact::{compact_now, compact_once, pending_segments};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expiry::{Expiry, Horizon};
 use crate::flush::flush_oldest;
@@ -387,16 +387,27 @@ impl Store {
         Ok(())
     }
 
-    /// Merges segments until there is nothing left to merge. Blocking; for tests and tools, as it happens by itself
-    /// in the background.
+    /// Merges segments until there is nothing left to merge, those that overlap without waiting for quiet. Blocking;
+    /// for tests and tools, as it happens by itself in the background.
     ///
     /// # Errors
     /// Whatever the disk says.
     pub fn compact(&self) -> Result<()> {
+        self.compact_while(&mut || true).map(drop)
+    }
+
+    /// As [`Store::compact`], as long as `go_on` says so, which is asked before each merge. Returns how many there were.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    pub fn compact_while(&self, go_on: &mut dyn FnMut() -> bool) -> Result<u64> {
+        let mut merges = 0;
         for shard in &self.inner.shards {
-            while compact_once(shard)? {}
+            while go_on() && compact_now(shard)? {
+                merges += 1;
+            }
         }
-        Ok(())
+        Ok(merges)
     }
 
     /// Takes no more writes, commits what waits, and stops. Blocking. What is in memtables is in the log, and comes
@@ -529,7 +540,8 @@ fn maintain(name: &str, shards: &[Arc<Shard>], signal: &Signal, job: Job) {
     let mut seen = 0;
     let mut pause = Duration::from_secs(60);
     loop {
-        seen = signal.wait(seen, pause);
+        let quiet = shards.iter().filter_map(|shard| shard.settles_in()).min();
+        seen = signal.wait(seen, quiet.map_or(pause, |quiet| pause.min(quiet)));
         pause = Duration::from_secs(60);
         for shard in shards {
             while !signal.stopped() {

@@ -2,6 +2,7 @@
 //! really what answers.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use wattline_env::sim::{SimDisk, world};
 use wattline_model::{AssetId, Kind, PointId, TimeRange, Timestamp, Value};
@@ -222,7 +223,12 @@ fn figures_in_map(samples: Vec<(i64, Bits)>, wants: Wants) -> (Found, Option<f64
 #[test]
 fn whole_blocks_are_answered_from_statistics_and_late_rows_cost_only_the_blocks_they_touch() {
     let disk = SimDisk::new();
-    let settings = Settings { memtable_bytes: 64 << 20, merge_fanout: 8, ..small(Driver::Inline) };
+    let settings = Settings {
+        memtable_bytes: 64 << 20,
+        merge_fanout: 8,
+        settle_after: Duration::from_secs(3_600),
+        ..small(Driver::Inline)
+    };
     let store = Store::open(dir(), settings, world(&disk, 7)).unwrap();
     let (asset, second) = (1, 1_000_000_i64);
     let kind = kind_of(0);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use wattline_env::sim::{SimChance, SimDisk, below, world};
 use wattline_model::{
@@ -88,6 +89,8 @@ pub(crate) fn small(driver: Driver) -> Settings {
         partition_micros: 24 * HOUR,
         memtable_bytes: 32 << 10,
         merge_fanout: 2,
+        // Merges for the sake of readers come in between all others.
+        settle_after: Duration::ZERO,
         manifest_edit_bytes: 1,
         driver,
         ..Settings::default()

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use wattline_tests::python;
+use wattline_tests::{Server, python};
 
-use super::{data_dir, start};
+use super::data_dir;
 
 /// How long a statement may take on a busy machine, all comparisons of it included.
 const STATEMENT: Duration = Duration::from_secs(2);
@@ -19,7 +19,8 @@ fn random_statements_answer_as_duckdb_does_before_and_after_flush_and_merge() {
     let statements = setting("WATTLINE_DIFFERENTIAL_STATEMENTS", 10);
     println!("WATTLINE_DIFFERENTIAL_SEED={seed} WATTLINE_DIFFERENTIAL_STATEMENTS={statements}");
     let dir = data_dir();
-    let server = start(dir.path());
+    // Segments are merged when the client says so: the states before are those of several segments.
+    let server = Server::start(dir.path(), &["--set", "storage.settle_after=1d"]);
     let args = [server.http.port().to_string(), seed.to_string(), statements.to_string()];
     let limit = REST + STATEMENT * STATES * statements;
     let out = python::run_within("differential.py", &args.each_ref().map(String::as_str), limit);

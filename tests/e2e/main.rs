@@ -8,6 +8,7 @@
 mod arrows;
 mod bad_input;
 mod clients;
+mod compaction;
 mod compression;
 mod connections;
 mod crash;

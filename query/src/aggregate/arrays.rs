@@ -6,7 +6,7 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringViewArray,
     TimestampMicrosecondArray, new_null_array,
 };
-use arrow::compute::cast;
+use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use wattline_model::{Kind, Value};
 use wattline_registry::Registry;
@@ -43,7 +43,25 @@ pub(super) fn batch(
         };
         arrays.push(typed(array, field.data_type())?);
     }
-    record_batch(schema, arrays, groups.len())
+    let batch = record_batch(schema, arrays, groups.len())?;
+    match shape.required {
+        // A group of rows that do not count is none, but the one of an aggregate without groups stays.
+        Some(place) if shape.grouped => {
+            let counts = counts(&groups.points[place], |count| count > 0);
+            let wrong = |e| Error::new(ErrorKind::Bug, format!("groups of an aggregate: {e}"));
+            filter_record_batch(&batch, &BooleanArray::from(counts)).map_err(wrong)
+        }
+        _ => Ok(batch),
+    }
+}
+
+/// What `of` says of the number of values in each group.
+fn counts<T>(cells: &Cells, of: impl Fn(u64) -> T) -> Vec<T> {
+    match cells {
+        Cells::Float(cells) => cells.iter().map(|cell| of(cell.count)).collect(),
+        Cells::Int(cells) => cells.iter().map(|cell| of(cell.count)).collect(),
+        Cells::Other(cells) => cells.iter().map(|cell| of(cell.count)).collect(),
+    }
 }
 
 /// The one row of an aggregate without groups over no rows.
@@ -72,13 +90,8 @@ fn typed(array: ArrayRef, data_type: &DataType) -> Result<ArrayRef, Error> {
 }
 
 fn point(cells: &Cells, kind: Kind, figure: Figure, groups: &Groups) -> ArrayRef {
-    let counts = |count: &mut dyn Iterator<Item = u64>| -> ArrayRef {
-        Arc::new(count.map(|n| Some(n as i64)).collect::<Int64Array>())
-    };
     match (cells, figure) {
-        (Cells::Float(cells), Figure::Count) => counts(&mut cells.iter().map(|c| c.count)),
-        (Cells::Int(cells), Figure::Count) => counts(&mut cells.iter().map(|c| c.count)),
-        (Cells::Other(cells), Figure::Count) => counts(&mut cells.iter().map(|c| c.count)),
+        (cells, Figure::Count) => Arc::new(Int64Array::from(counts(cells, |count| count as i64))),
         (Cells::Float(cells), figure) => {
             let value = |(i, c): (usize, &PointCell<f64, f64>)| match figure {
                 Figure::Sum => some(c, c.sum),

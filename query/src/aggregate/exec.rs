@@ -9,26 +9,33 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr::{
+    Distribution, EquivalenceProperties, Partitioning, PhysicalExpr, PhysicalSortExpr,
+};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet,
+};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
+    ReplaceChildrenOptions, SendableRecordBatchStream,
 };
+use futures::TryStreamExt as _;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::Sender;
-use wattline_model::{TimeRange, Timestamp};
+use wattline_model::{AssetId, TimeRange, Timestamp};
 use wattline_storage::{AggregateFigures, AggregateRequest, Buckets, Groups, Newest, ShardAggregate};
 
 use super::arrays;
-use super::shape::{Output, Shape};
+use super::chosen::{self, Chosen};
+use super::shape::{Output, Read, Shape};
 use crate::error::Error;
-use crate::leaf::leaf_plan;
 use crate::scan::{BATCHES_AHEAD, ScanSpec, write_part};
 
 /// Assets up to which an aggregate runs where it is asked for: handing it to another thread would cost more than it
@@ -40,6 +47,8 @@ const INLINE_ROWS_MAX: usize = 500_000;
 /// The plan node.
 pub(crate) struct SeriesAggregate {
     spec: Arc<ScanSpec>,
+    /// What tells the assets.
+    chosen: Option<Chosen>,
     shape: Arc<Shape>,
     /// How many of the newest buckets are enough.
     newest_buckets: Option<usize>,
@@ -48,8 +57,9 @@ pub(crate) struct SeriesAggregate {
 }
 
 impl SeriesAggregate {
-    /// An aggregate of `shape` over what `spec` scans, which gives columns of `schema`.
-    pub(crate) fn new(spec: Arc<ScanSpec>, shape: Shape, schema: SchemaRef) -> SeriesAggregate {
+    /// What was `read`, as columns of `schema`.
+    pub(crate) fn new(read: Read, schema: SchemaRef) -> SeriesAggregate {
+        let Read { scan: spec, chosen, shape } = read;
         let properties = PlanProperties::new(
             equivalences(&shape, &spec, schema),
             Partitioning::UnknownPartitioning(1),
@@ -58,6 +68,7 @@ impl SeriesAggregate {
         );
         SeriesAggregate {
             spec,
+            chosen,
             shape: Arc::new(shape),
             newest_buckets: None,
             properties: Arc::new(properties),
@@ -72,8 +83,14 @@ impl SeriesAggregate {
 
     /// The same aggregate over another scan of the same shape.
     pub(crate) fn over(&self, spec: ScanSpec) -> SeriesAggregate {
+        SeriesAggregate { spec: Arc::new(spec), ..self.anew() }
+    }
+
+    /// The same aggregate, of which nothing has run.
+    fn anew(&self) -> SeriesAggregate {
         SeriesAggregate {
-            spec: Arc::new(spec),
+            spec: Arc::clone(&self.spec),
+            chosen: self.chosen.clone(),
             shape: Arc::clone(&self.shape),
             newest_buckets: self.newest_buckets,
             properties: Arc::clone(&self.properties),
@@ -88,13 +105,7 @@ impl SeriesAggregate {
 
     /// The same aggregate for somebody to whom the newest `count` buckets are enough.
     pub(super) fn of_newest_buckets(&self, count: usize) -> SeriesAggregate {
-        SeriesAggregate {
-            spec: Arc::clone(&self.spec),
-            shape: Arc::clone(&self.shape),
-            newest_buckets: Some(count),
-            properties: Arc::clone(&self.properties),
-            metrics: ExecutionPlanMetricsSet::new(),
-        }
+        SeriesAggregate { newest_buckets: Some(count), ..self.anew() }
     }
 }
 
@@ -138,19 +149,82 @@ impl DisplayAs for SeriesAggregate {
         if self.shape.newest().is_some() {
             f.write_str("newest, ")?;
         }
+        if let Some(point) = self.shape.required.and_then(|place| self.shape.points.get(place)) {
+            let key = self.spec.model.point(point.point).map_or("", |point| point.key.as_str());
+            write!(f, "present={key}, ")?;
+        }
+        if self.chosen.is_some() {
+            f.write_str("assets_of_input, ")?;
+        }
         write_part(&self.spec, f)
     }
 }
 
 impl ExecutionPlan for SeriesAggregate {
-    leaf_plan!("SeriesAggregate");
+    fn name(&self) -> &str {
+        "SeriesAggregate"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        self.chosen.iter().map(|chosen| &chosen.input).collect()
+    }
+
+    fn required_input_distribution(&self) -> Vec<Distribution> {
+        self.chosen.iter().map(|_| Distribution::SinglePartition).collect()
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        self.chosen.iter().map(|_| false).collect()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match (&self.chosen, children.pop(), children.is_empty()) {
+            (None, None, _) => Ok(self),
+            (Some(chosen), Some(input), true) => {
+                let chosen = Some(Chosen { input, column: chosen.column });
+                Ok(Arc::new(SeriesAggregate { chosen, ..self.anew() }))
+            }
+            _ => internal_err!("SeriesAggregate has one input where a subquery tells its assets, else none"),
+        }
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(self.anew()))
+    }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         if partition != 0 {
             return internal_err!("SeriesAggregate has no partition {partition}");
         }
-        let run = Run {
+        let mut run = Run {
             newest_buckets: self.newest_buckets,
+            assets: self.spec.request.assets.clone(),
             spec: Arc::clone(&self.spec),
             shape: Arc::clone(&self.shape),
             schema: self.schema(),
@@ -159,13 +233,22 @@ impl ExecutionPlan for SeriesAggregate {
             costs: Costs::new(&self.metrics),
             sender: None,
         };
+        let threads = context.session_config().target_partitions().max(1);
+        if let Some(chosen) = &self.chosen {
+            let (rows, column) = (chosen.input.execute(0, context)?, chosen.column);
+            let answer = async move {
+                run.assets = Some(chosen::assets(rows, column, &run.spec).await?);
+                Ok::<_, DataFusionError>(run.on_threads(threads))
+            };
+            let answer = futures::stream::once(answer).try_flatten();
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), answer)));
+        }
         let few = self.spec.request.assets.as_ref().is_some_and(|assets| assets.len() <= INLINE_ASSETS_MAX);
         if few && self.spec.rows_guess <= INLINE_ROWS_MAX {
             let schema = self.schema();
             let batches = futures::stream::once(async move { run.inline() });
             return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)));
         }
-        let threads = context.session_config().target_partitions().max(1);
         Ok(run.on_threads(threads))
     }
 }
@@ -204,6 +287,8 @@ const STRETCH_FACTOR: i64 = 8;
 /// One run of an aggregate.
 struct Run {
     newest_buckets: Option<usize>,
+    /// The assets that are meant; `None`: all.
+    assets: Option<Vec<AssetId>>,
     spec: Arc<ScanSpec>,
     shape: Arc<Shape>,
     schema: SchemaRef,
@@ -223,7 +308,7 @@ impl Run {
         AggregateRequest {
             model: request.model,
             points: self.shape.points.clone(),
-            assets: request.assets.clone(),
+            assets: self.assets.clone(),
             range: request.range,
             buckets: self.shape.buckets,
             by_asset: self.shape.by_asset,

@@ -4,9 +4,12 @@
 //! is understood (`shape`), running it (`exec`), figures as columns (`arrays`), finding the figures (`storage`).
 //!
 //! DataFusion hashes a group's key for every row. Samples lie sorted by asset and time, so a group is a stretch of
-//! rows, and where a whole block is in one bucket its statistics are the answer (decision 14).
+//! rows, and where a whole block is in one bucket its statistics are the answer (decision 14). Between the aggregate and
+//! its scan may stand `point IS NOT NULL` and `asset_id IN (SELECT ...)`: figures of a point tell the first, and the
+//! second is asked before anything is read.
 
 mod arrays;
+mod chosen;
 mod exec;
 mod shape;
 
@@ -67,8 +70,7 @@ fn ours(node: &Arc<dyn ExecutionPlan>) -> Option<SeriesAggregate> {
     if *first.mode() != AggregateMode::Partial || last.limit_options().is_some() {
         return None;
     }
-    let (scan, shape) = shape::read(first)?;
-    Some(SeriesAggregate::new(scan, shape, last.schema()))
+    Some(SeriesAggregate::new(shape::read(first)?, last.schema()))
 }
 
 /// A sort that keeps some of the newest buckets, with an aggregate below it that finds no more than those.
@@ -87,7 +89,9 @@ fn newest_buckets(node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan
     }
     let aggregate = below.downcast_ref::<SeriesAggregate>()?;
     let shape = aggregate.shape();
-    if shape.by_asset || shape.outputs.get(place) != Some(&Output::Bucket) {
+    // Where rows must have a value of some point, the newest buckets may hold none that count.
+    let counts_all = !shape.by_asset && shape.required.is_none();
+    if !counts_all || shape.outputs.get(place) != Some(&Output::Bucket) {
         return None;
     }
     let aggregate: Arc<dyn ExecutionPlan> = Arc::new(aggregate.of_newest_buckets(wanted));

@@ -5,18 +5,22 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{JoinType, ScalarValue};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
-use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
-use datafusion::physical_expr::{PhysicalSortExpr, ScalarFunctionExpr};
+use datafusion::physical_expr::expressions::{CastExpr, Column, IsNotNullExpr, Literal};
+use datafusion::physical_expr::{PhysicalSortExpr, ScalarFunctionExpr, split_conjunction};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use wattline_model::PointId;
 use wattline_series::Step;
 use wattline_storage::{AggregatePoint, Buckets, Newest, Wants};
 
+use super::chosen::Chosen;
 use crate::columns::Role;
 use crate::scan::{ModelScan, ScanSpec};
 
@@ -31,6 +35,8 @@ pub(crate) struct Shape {
     pub(crate) by_asset: bool,
     /// Whether there are groups at all: an aggregate without gives one row even of nothing.
     pub(crate) grouped: bool,
+    /// The point that rows must have a value of to count at all: its place in `points`.
+    pub(crate) required: Option<usize>,
     /// The columns to give.
     pub(crate) outputs: Vec<Output>,
 }
@@ -88,24 +94,103 @@ impl Shape {
     }
 }
 
-/// The scan below `aggregate`, and what is asked of it; `None` where it is not all understood.
-pub(crate) fn read(aggregate: &AggregateExec) -> Option<(Arc<ScanSpec>, Shape)> {
-    let (scan, projection) = match aggregate.input().downcast_ref::<ProjectionExec>() {
-        Some(projection) => (projection.input().downcast_ref::<ModelScan>()?, Some(projection)),
-        None => (aggregate.input().downcast_ref::<ModelScan>()?, None),
-    };
-    let spec = Arc::clone(scan.spec());
-    if spec.limit.is_some() || !spec.request.every_row || !aggregate.group_expr().is_single() {
+/// An aggregate that the engine answers.
+pub(crate) struct Read {
+    /// The scan below it.
+    pub(crate) scan: Arc<ScanSpec>,
+    /// What tells the assets that are meant, where a subquery does.
+    pub(crate) chosen: Option<Chosen>,
+    /// What is asked.
+    pub(crate) shape: Shape,
+}
+
+/// What `aggregate` asks for, and of what; `None` where it is not all understood.
+pub(crate) fn read(aggregate: &AggregateExec) -> Option<Read> {
+    let below = Below::read(aggregate.input())?;
+    let scan = Arc::clone(below.scan);
+    // Without a required point every row counts, and the scan must not have been promised that some do not.
+    let every_row = scan.request.every_row || below.required.is_some();
+    if scan.limit.is_some() || !every_row || !aggregate.group_expr().is_single() {
         return None;
     }
-    let reader = Reader { spec: &spec, projection };
-    let shape = reader.shape(aggregate)?;
-    Some((spec, shape))
+    let shape = Reader { below: &below }.shape(aggregate)?;
+    Some(Read { scan, chosen: below.chosen, shape })
+}
+
+/// What lies between an aggregate and its scan.
+struct Below<'a> {
+    scan: &'a Arc<ScanSpec>,
+    /// The columns that the aggregate sees, in terms of the scan's.
+    columns: Vec<Arc<dyn PhysicalExpr>>,
+    /// The point of the model that rows must have a value of.
+    required: Option<usize>,
+    chosen: Option<Chosen>,
+}
+
+impl<'a> Below<'a> {
+    fn read(node: &'a Arc<dyn ExecutionPlan>) -> Option<Below<'a>> {
+        if let Some(scan) = node.downcast_ref::<ModelScan>() {
+            let fields = scan.spec().columns.schema.fields().iter().enumerate();
+            let columns = fields.map(|(i, field)| Arc::new(Column::new(field.name(), i)) as _).collect();
+            return Some(Below { scan: scan.spec(), columns, required: None, chosen: None });
+        }
+        if let Some(projection) = node.downcast_ref::<ProjectionExec>() {
+            let below = Below::read(projection.input())?;
+            let columns = projection.expr().iter().map(|column| below.resolve(&column.expr));
+            return Some(Below { columns: columns.collect::<Option<_>>()?, ..below });
+        }
+        if let Some(filter) = node.downcast_ref::<FilterExec>() {
+            let mut below = Below::read(filter.input())?;
+            for condition in split_conjunction(filter.predicate()) {
+                let value = condition.downcast_ref::<IsNotNullExpr>()?;
+                let Role::Value(point) = below.role(&below.resolve(value.arg())?)? else { return None };
+                if below.required.is_some_and(|before| before != point) {
+                    return None;
+                }
+                below.required = Some(point);
+            }
+            return below.select(filter.projection().as_deref());
+        }
+        let join = node.downcast_ref::<HashJoinExec>()?;
+        let ([(key, other)], None, JoinType::LeftSemi) = (join.on(), join.filter(), join.join_type()) else {
+            return None;
+        };
+        let mut below = Below::read(join.left())?;
+        if below.role(&below.resolve(key)?)? != Role::Asset || below.chosen.is_some() {
+            return None;
+        }
+        let column = other.downcast_ref::<Column>()?.index();
+        below.chosen = Some(Chosen { input: Arc::clone(join.right()), column });
+        below.select(join.projection.as_deref())
+    }
+
+    /// With those of its columns only, in this order.
+    fn select(self, places: Option<&[usize]>) -> Option<Below<'a>> {
+        let Some(places) = places else { return Some(self) };
+        let columns = places.iter().map(|&place| self.columns.get(place).cloned());
+        Some(Below { columns: columns.collect::<Option<_>>()?, ..self })
+    }
+
+    /// `expr`, which is in terms of `columns`, in terms of the scan's.
+    fn resolve(&self, expr: &Arc<dyn PhysicalExpr>) -> Option<Arc<dyn PhysicalExpr>> {
+        let replaced = Arc::clone(expr).transform_up(|expr| {
+            let column = expr.downcast_ref::<Column>().and_then(|c| self.columns.get(c.index()));
+            Ok(match column {
+                Some(column) => Transformed::yes(Arc::clone(column)),
+                None => Transformed::no(expr),
+            })
+        });
+        replaced.ok().map(|replaced| replaced.data)
+    }
+
+    /// What a column of the scan is.
+    fn role(&self, expr: &Arc<dyn PhysicalExpr>) -> Option<Role> {
+        self.scan.columns.roles.get(expr.downcast_ref::<Column>()?.index()).copied()
+    }
 }
 
 struct Reader<'a> {
-    spec: &'a ScanSpec,
-    projection: Option<&'a ProjectionExec>,
+    below: &'a Below<'a>,
 }
 
 impl Reader<'_> {
@@ -115,8 +200,10 @@ impl Reader<'_> {
             buckets: Buckets::Whole,
             by_asset: false,
             grouped: !aggregate.group_expr().is_empty(),
+            required: None,
             outputs: Vec::new(),
         };
+        shape.required = self.below.required.map(|point| self.point(point, &mut shape));
         for (expr, _) in aggregate.group_expr().expr() {
             let expr = self.below(expr)?;
             if self.role(&expr) == Some(Role::Asset) {
@@ -136,26 +223,22 @@ impl Reader<'_> {
         }
         for function in aggregate.aggr_expr() {
             let output = self.function(function, &mut shape)?;
-            shape.outputs.push(output);
+            shape.outputs.push(self.among_required(output, &shape)?);
         }
         Some(shape)
     }
 
     /// `expr` in terms of the scan's columns.
     fn below(&self, expr: &Arc<dyn PhysicalExpr>) -> Option<Arc<dyn PhysicalExpr>> {
-        let Some(projection) = self.projection else { return Some(Arc::clone(expr)) };
-        let replaced = Arc::clone(expr).transform_up(|expr| {
-            let column = expr.downcast_ref::<Column>().and_then(|c| projection.expr().get(c.index()));
-            Ok(match column {
-                Some(column) => Transformed::yes(Arc::clone(&column.expr)),
-                None => Transformed::no(expr),
-            })
-        });
-        replaced.ok().map(|replaced| replaced.data)
+        self.below.resolve(expr)
     }
 
     fn role(&self, expr: &Arc<dyn PhysicalExpr>) -> Option<Role> {
-        self.spec.columns.roles.get(expr.downcast_ref::<Column>()?.index()).copied()
+        self.below.role(expr)
+    }
+
+    fn spec(&self) -> &ScanSpec {
+        self.below.scan
     }
 
     fn buckets(&self, expr: &Arc<dyn PhysicalExpr>) -> Option<Buckets> {
@@ -216,6 +299,25 @@ impl Reader<'_> {
         }
     }
 
+    /// `output` where only rows with a value of the required point count; `None` where the figures do not tell it.
+    fn among_required(&self, output: Output, shape: &Shape) -> Option<Output> {
+        let Some(required) = shape.required else { return Some(output) };
+        match output {
+            Output::Asset | Output::Bucket => Some(output),
+            Output::Rows => Some(Output::Point(required, Figure::Count)),
+            Output::FirstTime | Output::LastTime => None,
+            Output::Point(place, _) if place != required => None,
+            // The first row that counts is that of the first value.
+            Output::Point(place, Figure::First { .. }) => {
+                Some(Output::Point(place, Figure::First { of_row: false }))
+            }
+            Output::Point(place, Figure::Last { .. }) => {
+                Some(Output::Point(place, Figure::Last { of_row: false }))
+            }
+            Output::Point(..) => Some(output),
+        }
+    }
+
     fn count(&self, arg: &Arc<dyn PhysicalExpr>, shape: &mut Shape) -> Option<Output> {
         if let Some(literal) = arg.downcast_ref::<Literal>() {
             return (!literal.value().is_null()).then_some(Output::Rows);
@@ -237,7 +339,7 @@ impl Reader<'_> {
             (Role::Time, "min") => Some(Output::FirstTime),
             (Role::Time, "max") => Some(Output::LastTime),
             (Role::Value(point), _) => {
-                let data_type = self.spec.columns.schema.field(arg.downcast_ref::<Column>()?.index());
+                let data_type = self.spec().columns.schema.field(arg.downcast_ref::<Column>()?.index());
                 if !is_extreme && !data_type.data_type().is_numeric() {
                     return None;
                 }
@@ -259,7 +361,7 @@ impl Reader<'_> {
     /// Whether a cast only makes room, as the planner puts it before sums.
     fn widens(&self, cast: &CastExpr, name: &str) -> bool {
         let Some(column) = cast.expr().downcast_ref::<Column>() else { return false };
-        let from = self.spec.columns.schema.field(column.index()).data_type();
+        let from = self.spec().columns.schema.field(column.index()).data_type();
         use DataType::{Float32, Float64, Int32, Int64};
         matches!((from, cast.cast_type()), (Int32, Int64) | (Float32 | Int32, Float64))
             || (name == "avg" && matches!((from, cast.cast_type()), (Int64, Float64)))
@@ -275,7 +377,7 @@ impl Reader<'_> {
         match self.role(arg)? {
             Role::Asset if shape.by_asset => Some(Output::Asset),
             // Several assets may share the first time, and then no order says whose value comes first.
-            _ if !shape.by_asset && self.spec.listed != Some(1) => None,
+            _ if !shape.by_asset && self.spec().listed != Some(1) => None,
             Role::Time => Some(if is_first { Output::FirstTime } else { Output::LastTime }),
             Role::Value(point) => {
                 let place = self.point(point, shape);
@@ -305,7 +407,7 @@ impl Reader<'_> {
         let id = PointId(point as u32);
         let known = shape.points.iter().position(|p| p.point == id);
         known.unwrap_or_else(|| {
-            let kind = self.spec.model.points[point].data_type.kind();
+            let kind = self.spec().model.points[point].data_type.kind();
             shape.points.push(AggregatePoint { point: id, kind, wants: Wants::default() });
             shape.points.len() - 1
         })

@@ -261,3 +261,67 @@ fn a_kept_plan_takes_the_values_of_its_statement_and_sees_what_was_written_since
         assert_eq!(count("new", 0), [["1", "1"]]);
     }
 }
+
+#[test]
+fn a_required_point_and_assets_of_a_subquery_stay_with_the_engine() {
+    let fixture = data();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ask = |sql: &str| {
+        let mut rows = runtime.block_on(rows(&fixture.engine, sql)).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        rows.sort();
+        rows
+    };
+    let bin = "date_bin(interval '1 minute', time)";
+    let (asset, minute) = ("GROUP BY asset_id", format!("GROUP BY asset_id, {bin}"));
+    let some = "asset_id IN (SELECT asset_id FROM latest.m WHERE n > -39)";
+    let none = "asset_id IN (SELECT asset_id FROM latest.m WHERE n > 1000)";
+    let statements: [(&str, &str, &str, &str); 10] = [
+        // In each seventh minute an asset has no `p`: there is no such group.
+        ("present=p", &format!("asset_id, {bin}, count(*), avg(p), min(p)"), "p IS NOT NULL", &*minute),
+        ("present=p", "count(*), max(p)", "p IS NOT NULL AND asset_id IN ('a', 'c')", ""),
+        ("present=p", "count(*), sum(p)", "p IS NOT NULL AND time < '2020-01-01T00:00:00Z'", ""),
+        (
+            "present=note",
+            "asset_id, last(note, time), first_value(note ORDER BY time), count(note)",
+            "note IS NOT NULL",
+            asset,
+        ),
+        ("assets_of_input", "asset_id, count(*), sum(p), max(n)", some, asset),
+        ("assets_of_input", "count(*), max(n)", some, ""),
+        ("assets_of_input", "asset_id, count(*)", none, asset),
+        ("assets_of_input", "count(*)", none, ""),
+        ("assets_of_input", "asset_id, avg(n)", &format!("asset_id IN ('b', 'c') AND {some}"), asset),
+        (
+            "present=p, assets_of_input",
+            &format!("asset_id, {bin}, avg(p)"),
+            &format!("{some} AND p IS NOT NULL AND time >= '2026-01-01T09:00:00Z'"),
+            &minute,
+        ),
+    ];
+    for (shown, columns, filter, group) in statements {
+        let ours = format!("SELECT {columns} FROM m WHERE {filter} {group}");
+        let theirs = format!("SELECT {columns} FROM m WHERE {filter} AND random() >= 0 {group}");
+        assert_eq!(ask(&ours), ask(&theirs), "{ours}");
+        let explained = ask(&format!("EXPLAIN {ours}")).concat().concat();
+        assert!(explained.contains(shown), "{explained}");
+    }
+    assert_eq!(ask(&format!("SELECT count(DISTINCT asset_id) FROM m WHERE {some}")), [["2"]]);
+    // What the figures of the required point do not tell is left to others.
+    for columns in ["min(time)", "sum(n)"] {
+        let explained =
+            ask(&format!("EXPLAIN SELECT {columns} FROM m WHERE p IS NOT NULL")).concat().concat();
+        assert!(!explained.contains("SeriesAggregate"), "{explained}");
+    }
+
+    // A kept plan asks its subquery each time.
+    let sum = |from: i64| {
+        let from = jiff::Timestamp::from_microsecond(START + from * MINUTE).unwrap();
+        ask(&format!("SELECT asset_id, count(*) FROM m WHERE {some} AND time >= '{from}' {asset}"))
+    };
+    let before = fixture.engine.plans_reused();
+    let counts: Vec<usize> = (2_690..2_694).map(|from| sum(from).len()).collect();
+    assert_eq!(counts, [0; 4]);
+    fixture.write("m", &[("a", START + 2_800 * MINUTE, &[("n", ValueRef::Int(500), None)])]);
+    assert_eq!(sum(2_700), [["a", "1"]]);
+    assert!(fixture.engine.plans_reused() >= before + 2, "{}", fixture.engine.plans_reused());
+}

@@ -447,6 +447,15 @@ pub const KEYS: &[Key] = &[
               to flushes and writers either way.",
     },
     Key {
+        name: "storage.settle_after",
+        env: "WATTLINE_SETTLE_AFTER",
+        flag: None,
+        kind: Kind::Duration(0, 86_400 * SECOND),
+        default: "10s",
+        doc: "How long a shard must not have flushed until compaction merges segments for the sake of readers alone:\n\
+              those of the same times, though they are few. Such merges wait for all others.",
+    },
+    Key {
         name: "backup.dir",
         env: "WATTLINE_BACKUP_DIR",
         flag: None,

@@ -303,6 +303,8 @@ pub struct Settings {
     pub others_latest_only: bool,
     /// Bytes a second that compaction writes at most, per shard.
     pub merge_bytes_per_second: Option<u64>,
+    /// How long a shard must not have flushed until segments that overlap are merged.
+    pub settle_after: Duration,
     /// Where backups go: a folder, or the URL of an object store.
     pub backup_dir: Option<String>,
     /// How often the server takes a backup by itself.
@@ -400,6 +402,7 @@ impl Settings {
             },
             others_latest_only: get.text("storage.without_policy") == "latest",
             merge_bytes_per_second: Some(get.bytes("storage.merge_rate_max")).filter(|&rate| rate > 0),
+            settle_after: get.duration("storage.settle_after"),
             backup_dir: Some(get.text("backup.dir")).filter(|dir| !dir.is_empty()),
             backup_every: Some(get.duration("backup.every")).filter(|every| !every.is_zero()),
             backup_keep: Some(get.count("backup.keep") as usize).filter(|&keep| keep > 0),

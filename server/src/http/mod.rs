@@ -182,6 +182,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/operations", get(operations::list))
         .route("/operations/check", post(operations::check))
         .route("/operations/flush", post(operations::flush))
+        .route("/operations/compact", post(operations::compact))
         .route("/operations/backup", post(operations::backup))
         .route("/operations/{id}", get(operations::show).delete(operations::cancel))
         .route("/backups", get(operations::list_backups));

@@ -1,4 +1,4 @@
-//! `/api/v1/operations` and `/api/v1/backups`: flushes, checks and backups of the open store.
+//! `/api/v1/operations` and `/api/v1/backups`: flushes, merges, checks and backups of the open store.
 //!
 //! Owns: paths, parameters, the JSON of outcomes. Does not own: running them ([`crate::operations`]), the work
 //! (`storage`).
@@ -68,6 +68,22 @@ pub async fn check(State(app): Shared) -> Answer {
 pub async fn flush(State(app): Shared) -> Answer {
     let store = app.store.clone();
     start(&app, "flush", move |_| store.flush().map(|()| json!({})).map_err(|e| e.to_string()))
+}
+
+/// `POST /operations/compact`: merges segments until there is nothing left to merge. It may be asked to end between two
+/// merges.
+pub async fn compact(State(app): Shared) -> Answer {
+    let store = app.store.clone();
+    start(&app, "compact", move |operation| {
+        let segments = || store.status().into_iter().map(|shard| (shard.segments, shard.merged_bytes));
+        let merged = || segments().map(|(_, merged_bytes)| merged_bytes).sum::<u64>();
+        let before = merged();
+        // What will be left to merge is not known, so there is no total.
+        let merges = store.compact_while(&mut || operation.progress(merged() - before, 0));
+        let merges = merges.map_err(|e| e.to_string())?;
+        let left: u64 = segments().map(|(segments, _)| segments).sum();
+        Ok(json!({"merges": merges, "bytes": merged() - before, "segments": left}))
+    })
 }
 
 /// `POST /operations/backup`: copies the store and the registry into `backup.dir`.

@@ -1,9 +1,10 @@
-//! `wattline flush`, `check`, `inspect`, `backup`, `restore`: what an operator does with files.
+//! `wattline flush`, `compact`, `check`, `inspect`, `backup`, `restore`: what an operator does with files.
 //!
 //! Owns: flags, progress on a terminal, tables. Does not own: the work (`storage`, [`crate::operations`]).
 
 pub mod backup;
 pub mod check;
+pub mod compact;
 pub mod flush;
 pub mod inspect;
 pub mod restore;

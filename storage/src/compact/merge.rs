@@ -25,10 +25,22 @@ use crate::version::{Segment, Version};
 /// # Errors
 /// Whatever the disk says; the shard is as before. `Closed` when the store is closed meanwhile.
 pub(crate) fn compact_once(shard: &Arc<Shard>) -> Result<bool> {
+    step(shard, shard.settles_in().is_none())
+}
+
+/// As [`compact_once`], as if the shard had been quiet for long.
+///
+/// # Errors
+/// As there.
+pub(crate) fn compact_now(shard: &Arc<Shard>) -> Result<bool> {
+    step(shard, true)
+}
+
+fn step(shard: &Arc<Shard>, quiet: bool) -> Result<bool> {
     let _one_at_a_time = shard.merging.lock();
     let view = shard.view();
     let candidates = candidates(&view.version);
-    let Some(pick) = pick(&candidates, shard.settings.merge_fanout) else {
+    let Some(pick) = pick(&candidates, shard.settings.merge_fanout, quiet) else {
         return forget_tombstones(shard, &view);
     };
     let (ids, merged) = match pick {
@@ -69,6 +81,8 @@ fn candidates(version: &Version) -> Vec<Candidate> {
         id: meta.id,
         partition: meta.partition,
         level: meta.level,
+        bytes: meta.bytes,
+        times: (meta.first_time, meta.last_time),
         gone,
         damaged,
     };

@@ -7,4 +7,4 @@ mod merge;
 mod pace;
 mod pick;
 
-pub(crate) use merge::{compact_once, pending_segments};
+pub(crate) use merge::{compact_now, compact_once, pending_segments};

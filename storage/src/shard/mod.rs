@@ -63,6 +63,8 @@ pub(crate) struct Shard {
     view: ArcSwap<View>,
     flushed: Mutex<Flushed>,
     flushed_changed: Condvar,
+    /// When the last flush ended, or the shard was opened, by the monotonic clock.
+    flushed_nanos: AtomicU64,
 }
 
 #[derive(Default)]
@@ -93,6 +95,7 @@ impl Shard {
     pub(crate) fn new(parts: Parts, active: Arc<Memtable>) -> Shard {
         let state = parts.manifest.state();
         let (flushed, next_segment) = (state.flushed, state.next_segment);
+        let opened_nanos = AtomicU64::new(parts.world.clock.monotonic_nanos());
         let counters = Counters::default();
         counters.durable.store(flushed.0, Ordering::Relaxed);
         counters.published.store(flushed.0, Ordering::Relaxed);
@@ -102,6 +105,7 @@ impl Shard {
             world: parts.world,
             store: parts.store,
             partition_micros: parts.partition_micros,
+            flushed_nanos: opened_nanos,
             queue: Queue::new(parts.settings.queue_bytes),
             settings: parts.settings,
             log: Mutex::new(parts.log),
@@ -196,6 +200,7 @@ impl Shard {
     pub(crate) fn note_flushed(&self, seqno: Seqno) {
         let mut flushed = self.flushed.lock();
         (flushed.seqno, flushed.error) = (seqno, None);
+        self.flushed_nanos.store(self.world.clock.monotonic_nanos(), Ordering::Relaxed);
         self.flushed_changed.notify_all();
     }
 
@@ -260,6 +265,13 @@ impl Shard {
             merging_bytes: Some(counters.merging_bytes.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0),
             failed,
         }
+    }
+
+    /// How long until the shard is quiet, so that segments are merged for the sake of readers alone; `None`: it is.
+    pub(crate) fn settles_in(&self) -> Option<Duration> {
+        let now = self.world.clock.monotonic_nanos();
+        let passed = Duration::from_nanos(now.saturating_sub(self.flushed_nanos.load(Ordering::Relaxed)));
+        self.settings.settle_after.checked_sub(passed).filter(|left| !left.is_zero())
     }
 
     /// Whether writers or flushes are short of room, so that merging should give way.
