@@ -27,16 +27,6 @@ impl Run {
         Run { times: self.times[from..to].to_vec(), columns: columns.collect() }
     }
 
-    /// The rows marked in `keep`, which has an entry a row.
-    pub(crate) fn keep(self, keep: &[bool]) -> Run {
-        let rows: Vec<u32> = (0..self.rows() as u32).filter(|&row| keep[row as usize]).collect();
-        if rows.len() == self.rows() {
-            return self;
-        }
-        let columns = self.columns.iter().filter_map(|column| pick(column, &rows, keep));
-        Run { times: rows.iter().map(|&row| self.times[row as usize]).collect(), columns: columns.collect() }
-    }
-
     /// Appends a run that begins after this one ends.
     pub(crate) fn extend(&mut self, later: Run) {
         debug_assert!(
@@ -66,29 +56,6 @@ impl Run {
         columns.sort_by_key(|c| c.point);
         self.columns = columns;
     }
-}
-
-/// The values of `column` in `rows`, which are those marked in `keep`; `None` where there are none.
-fn pick(column: &Column, rows: &[u32], keep: &[bool]) -> Option<Column> {
-    let (places, listed) = match &column.rows {
-        Rows::All => (rows.to_vec(), Rows::All),
-        Rows::Some(own) => {
-            let kept = (0..own.len() as u32).filter(|&i| keep[own[i as usize] as usize]);
-            let places: Vec<u32> = kept.collect();
-            let new = places.iter().map(|&i| rows.partition_point(|&row| row < own[i as usize]) as u32);
-            let listed = if places.len() == rows.len() { Rows::All } else { Rows::Some(new.collect()) };
-            (places, listed)
-        }
-    };
-    let places = places.iter().map(|&i| i as usize);
-    let values = match &column.values {
-        Values::Float(v) => Values::Float(places.clone().map(|i| v[i]).collect()),
-        Values::Int(v) => Values::Int(places.clone().map(|i| v[i]).collect()),
-        Values::Bool(v) => Values::Bool(places.clone().map(|i| v[i]).collect()),
-        Values::Text(v) => Values::Text(places.clone().map(|i| v.get(i)).collect()),
-    };
-    let quality = column.quality.as_ref().map(|q| places.map(|i| q[i]).collect());
-    (!values.is_empty()).then_some(Column { point: column.point, rows: listed, values, quality })
 }
 
 /// The rows of a column as numbers.

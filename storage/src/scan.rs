@@ -6,18 +6,18 @@
 //! Memory at any time: a piece of the rows of one asset (about a million values), the output batch, and an index over
 //! the memtables.
 
+mod output;
 mod sources;
 mod within;
 
-use wattline_model::{
-    AssetId, Column, Kind, ModelId, PointId, Presence, Quality, Rows, TimeRange, Timestamp, ValueRef, Values,
-};
+use wattline_model::{AssetId, Kind, ModelId, PointId, Presence, Quality, TimeRange, Timestamp, Values};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::memtable::TableView;
 use crate::run::{Run, without_empty_rows};
 use crate::segment::{BlockPlace, cut};
 use crate::version::Version;
+use output::Output;
 pub(crate) use sources::{AssetSources, Sources, Step};
 pub use within::Within;
 
@@ -92,8 +92,22 @@ struct AssetWork {
     /// The segments of the partition in work, and its steps to come, last first.
     sources: Vec<usize>,
     steps: Vec<Step>,
-    /// A run of which the rows from `.1` on are still to be given out.
-    pending: Option<(Run, usize)>,
+    pending: Option<Pending>,
+}
+
+/// A run of which some rows are still to be given out.
+struct Pending {
+    run: Run,
+    /// The rows that are wanted, ascending; `None`: all.
+    wanted: Option<Vec<u32>>,
+    /// How many of them were given out.
+    given: usize,
+}
+
+impl Pending {
+    fn len(&self) -> usize {
+        self.wanted.as_ref().map_or(self.run.rows(), Vec::len)
+    }
 }
 
 impl ShardScan {
@@ -135,12 +149,16 @@ impl ShardScan {
         }
         loop {
             if let Some(work) = &mut self.current
-                && let Some((run, from)) = &mut work.pending
+                && let Some(pending) = &mut work.pending
             {
-                let to = run.rows().min(*from + (self.request.batch_rows - self.output.rows()));
-                self.output.push(work.rows.asset, run, *from, to)?;
-                *from = to;
-                if to == run.rows() {
+                let (from, all) = (pending.given, pending.len());
+                let to = all.min(from + (self.request.batch_rows - self.output.rows()));
+                match &pending.wanted {
+                    None => self.output.push(work.rows.asset, &pending.run, from, to)?,
+                    Some(rows) => self.output.pick(work.rows.asset, &pending.run, &rows[from..to])?,
+                }
+                pending.given = to;
+                if to == all {
                     work.pending = None;
                 }
                 if self.output.rows() >= self.request.batch_rows {
@@ -159,13 +177,15 @@ impl ShardScan {
     fn next_step(&mut self) -> Result<bool> {
         let Some(work) = &mut self.current else { return Ok(false) };
         let Some(step) = work.steps.pop() else { return Ok(false) };
-        let run = match step {
+        let found = match step {
             Step::Block(block) => self.block(&block)?,
-            Step::Merge { range, settled } => self.merge(range, settled)?,
+            Step::Merge { range, settled } => self.merge(range, settled)?.map(|run| (run, None)),
         };
-        let run = run.map(|run| if self.request.every_row { run } else { without_empty_rows(run) });
-        if let (Some(work), Some(run)) = (&mut self.current, run) {
-            work.pending = (run.rows() > 0).then_some((run, 0));
+        if let (Some(work), Some((run, wanted))) = (&mut self.current, found) {
+            // What meets a condition has a value.
+            let whole = self.request.every_row || wanted.is_some();
+            let run = if whole { run } else { without_empty_rows(run) };
+            work.pending = (run.rows() > 0).then_some(Pending { run, wanted, given: 0 });
         }
         Ok(true)
     }
@@ -184,8 +204,9 @@ impl ShardScan {
         Ok(Some(run))
     }
 
-    /// The rows wanted of a block. The columns of conditions are decoded first, the others only where some row is left.
-    fn block(&mut self, block: &BlockPlace) -> Result<Option<Run>> {
+    /// The rows of a block, and which of them are wanted. The columns of conditions are decoded first, the others only
+    /// where some row is left.
+    fn block(&mut self, block: &BlockPlace) -> Result<Option<(Run, Option<Vec<u32>>)>> {
         let cursor = self.sources.segment(block.cursor);
         for condition in &self.conditions {
             let stats = cursor.block_stats(block, condition.point)?;
@@ -199,7 +220,7 @@ impl ShardScan {
         if self.conditions.is_empty() {
             self.figures.blocks_decoded += 1;
             let run = cursor.block_rows(block, &self.points)?;
-            return Ok(Some(if whole { run } else { cut(&run, range) }));
+            return Ok(Some((if whole { run } else { cut(&run, range) }, None)));
         }
         let compared: Vec<PointId> = self.conditions.iter().map(|c| c.point).collect();
         let mut run = cursor.block_rows(block, &compared)?;
@@ -207,7 +228,8 @@ impl ShardScan {
         for (condition, column) in self.conditions.iter().zip(&run.columns) {
             condition.sift(column, &mut keep);
         }
-        if !keep.contains(&true) {
+        let wanted: Vec<u32> = (0..).zip(&keep).filter(|(_, keep)| **keep).map(|(row, _)| row).collect();
+        if wanted.is_empty() {
             self.figures.blocks_sifted += 1;
             return Ok(None);
         }
@@ -217,7 +239,8 @@ impl ShardScan {
         run.columns.extend(cursor.block_columns(block, &others)?);
         run.columns.sort_by_key(|c| c.point);
         run.columns.dedup_by_key(|c| c.point);
-        Ok(Some(run.keep(&keep)))
+        let wanted = (wanted.len() < run.rows()).then_some(wanted);
+        Ok(Some((run, wanted)))
     }
 
     /// Takes up the next partition of the asset in work; `false` when it has none left.
@@ -255,141 +278,5 @@ impl Iterator for ShardScan {
         let result = self.advance();
         self.failed = result.is_err();
         result.transpose()
-    }
-}
-
-/// The batch being filled.
-struct Output {
-    assets: Vec<AssetId>,
-    times: Vec<i64>,
-    columns: Vec<ScanColumn>,
-    points: Vec<PointId>,
-}
-
-impl Output {
-    fn new(request: &ScanRequest) -> Output {
-        Output {
-            assets: Vec::new(),
-            times: Vec::new(),
-            columns: request.points.iter().map(|p| ScanColumn::new(p.1)).collect(),
-            points: request.points.iter().map(|p| p.0).collect(),
-        }
-    }
-
-    fn rows(&self) -> usize {
-        self.times.len()
-    }
-
-    fn take(&mut self, request: &ScanRequest) -> ScanBatch {
-        let full = std::mem::replace(self, Output::new(request));
-        ScanBatch { assets: full.assets, times: full.times, columns: full.columns }
-    }
-
-    fn push(&mut self, asset: AssetId, run: &Run, from: usize, to: usize) -> Result<()> {
-        let before = self.rows();
-        self.times.extend_from_slice(&run.times[from..to]);
-        self.assets.resize(before + to - from, asset);
-        for (output, point) in self.columns.iter_mut().zip(&self.points) {
-            match run.columns.binary_search_by_key(point, |c| c.point) {
-                Ok(i) => output.append(&run.columns[i], from, to, before)?,
-                Err(_) => output.append_absent(to - from, before),
-            }
-        }
-        Ok(())
-    }
-}
-
-impl ScanColumn {
-    fn new(kind: Kind) -> ScanColumn {
-        ScanColumn { values: Values::new(kind), presence: None, quality: None }
-    }
-
-    fn append_absent(&mut self, rows: usize, before: usize) {
-        let presence = self.presence.get_or_insert_with(|| Presence::filled(before, true));
-        for _ in 0..rows {
-            self.values.push_absent();
-            presence.push(false);
-        }
-        if let Some(quality) = &mut self.quality {
-            quality.resize(before + rows, Quality::GOOD);
-        }
-    }
-
-    /// Appends rows `[from, to)` of a run's column; there are `before` rows already.
-    fn append(&mut self, column: &Column, from: usize, to: usize, before: usize) -> Result<()> {
-        if column.values.kind() != self.values.kind() {
-            return Err(Error::new(
-                ErrorKind::Bug,
-                format!(
-                    "{} holds {} values, the request says {}",
-                    column.point,
-                    column.values.kind().name(),
-                    self.values.kind().name()
-                ),
-            ));
-        }
-        let (first, last) = match &column.rows {
-            Rows::All => (from, to),
-            Rows::Some(rows) => {
-                (rows.partition_point(|&r| (r as usize) < from), rows.partition_point(|&r| (r as usize) < to))
-            }
-        };
-        if column.quality.is_some() && self.quality.is_none() {
-            self.quality = Some(vec![Quality::GOOD; before]);
-        }
-        if last - first == to - from {
-            self.append_dense(column, first, last);
-        } else {
-            self.append_sparse(column, from, to, (first, last), before);
-        }
-        Ok(())
-    }
-
-    fn append_dense(&mut self, column: &Column, first: usize, last: usize) {
-        match (&mut self.values, &column.values) {
-            (Values::Float(a), Values::Float(b)) => a.extend_from_slice(&b[first..last]),
-            (Values::Int(a), Values::Int(b)) => a.extend_from_slice(&b[first..last]),
-            (Values::Bool(a), Values::Bool(b)) => a.extend_from_slice(&b[first..last]),
-            (Values::Text(a), Values::Text(b)) => (first..last).for_each(|i| a.push(b.get(i))),
-            _ => unreachable!("kinds were compared"),
-        }
-        if let Some(presence) = &mut self.presence {
-            (first..last).for_each(|_| presence.push(true));
-        }
-        if let Some(quality) = &mut self.quality {
-            match &column.quality {
-                Some(own) => quality.extend_from_slice(&own[first..last]),
-                None => quality.resize(quality.len() + last - first, Quality::GOOD),
-            }
-        }
-    }
-
-    fn append_sparse(
-        &mut self,
-        column: &Column,
-        from: usize,
-        to: usize,
-        values: (usize, usize),
-        before: usize,
-    ) {
-        let presence = self.presence.get_or_insert_with(|| Presence::filled(before, true));
-        let Rows::Some(rows) = &column.rows else { unreachable!("a dense column has a value a row") };
-        let mut next = values.0;
-        for row in from..to {
-            let present = next < values.1 && rows[next] as usize == row;
-            presence.push(present);
-            if present {
-                let value: ValueRef<'_> = column.values.get(next);
-                let fits = self.values.push(value);
-                debug_assert!(fits, "kinds were compared");
-            } else {
-                self.values.push_absent();
-            }
-            if let Some(quality) = &mut self.quality {
-                let own = if present { column.quality.as_ref().map(|q| q[next]) } else { None };
-                quality.push(own.unwrap_or_default());
-            }
-            next += usize::from(present);
-        }
     }
 }
