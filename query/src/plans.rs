@@ -20,7 +20,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use parking_lot::Mutex;
 use wattline_storage::Snapshot;
 
-use crate::aggregate::SeriesAggregate;
+use crate::aggregate::{SeriesAggregate, StretchAggregate};
 use crate::columns::{ASSET_ID, TIME};
 use crate::scan::ModelScan;
 use crate::tables::latest::LatestScan;
@@ -112,6 +112,8 @@ fn is_renewable(plan: &Arc<dyn ExecutionPlan>) -> bool {
         scan.spec().template.is_some()
     } else if let Some(aggregate) = plan.downcast_ref::<SeriesAggregate>() {
         aggregate.spec().template.is_some()
+    } else if let Some(aggregate) = plan.downcast_ref::<StretchAggregate>() {
+        aggregate.spec().template.is_some()
     } else {
         !plan.children().is_empty()
     };
@@ -130,6 +132,9 @@ fn with_values(
         let renewed: Option<Arc<dyn ExecutionPlan>> = if let Some(scan) = node.downcast_ref::<ModelScan>() {
             renewed(scan.spec(), values, snapshot.clone()).map(|spec| Arc::new(scan.over(spec)) as _)
         } else if let Some(aggregate) = node.downcast_ref::<SeriesAggregate>() {
+            renewed(aggregate.spec(), values, snapshot.clone())
+                .map(|spec| Arc::new(aggregate.over(spec)) as _)
+        } else if let Some(aggregate) = node.downcast_ref::<StretchAggregate>() {
             renewed(aggregate.spec(), values, snapshot.clone())
                 .map(|spec| Arc::new(aggregate.over(spec)) as _)
         } else if let Some(latest) = node.downcast_ref::<LatestScan>() {

@@ -27,7 +27,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
 use parking_lot::Mutex;
-use wattline_model::{Model, TimeRange};
+use wattline_model::{AssetId, Model, TimeRange};
 use wattline_registry::Registry;
 use wattline_storage::{ScanBatch, ScanFigures, ScanRequest, ShardScan, Snapshot, Within};
 
@@ -115,7 +115,7 @@ impl ModelScan {
 /// The iterators of a scan, made at the first call because making them costs (memtables are put in order), and each
 /// taken by its partition. A shard without rows has none, so the last partitions may stay empty.
 #[derive(Default)]
-struct Scans(Mutex<Option<Vec<Option<ShardScan>>>>);
+pub(crate) struct Scans(Mutex<Option<Vec<Option<ShardScan>>>>);
 
 impl Scans {
     /// The iterator of `partition`. A partition executed again (a loop in a recursive query) gets a fresh one.
@@ -124,6 +124,37 @@ impl Scans {
         let mut scans = self.0.lock();
         let slot = scans.get_or_insert_with(|| fresh().into_iter().map(Some).collect()).get_mut(partition)?;
         slot.take().or_else(|| fresh().into_iter().nth(partition))
+    }
+
+    /// The rows of `partition`; what it costs goes to `metrics`.
+    pub(crate) fn open(
+        &self,
+        spec: &Arc<ScanSpec>,
+        partition: usize,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> Option<Reading> {
+        let scan = self.take(spec, partition)?;
+        let costs = Costs::new(metrics, partition);
+        Some(Reading { scan, spec: Arc::clone(spec), costs, told: ScanFigures::default() })
+    }
+}
+
+/// The rows of one partition, batch by batch. Blocking.
+pub(crate) struct Reading {
+    scan: ShardScan,
+    spec: Arc<ScanSpec>,
+    costs: Costs,
+    told: ScanFigures,
+}
+
+impl Iterator for Reading {
+    /// The columns asked for, and the asset of each row.
+    type Item = Result<(RecordBatch, Vec<AssetId>), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.scan.next();
+        self.costs.add(self.scan.figures(), &mut self.told);
+        Some(batch?.map_err(|e| Error::of_storage(&e)).and_then(|batch| to_arrow(&self.spec, batch)))
     }
 }
 
@@ -249,27 +280,21 @@ impl ExecutionPlan for ModelScan {
             return internal_err!("WattlineScan has no partition {partition}");
         }
         let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let costs = Costs::new(&self.metrics, partition);
-        let (spec, scans) = (Arc::clone(&self.spec), Arc::clone(&self.scans));
+        let (spec, scans, of_blocks) =
+            (Arc::clone(&self.spec), Arc::clone(&self.scans), self.metrics.clone());
         let mut stream = RecordBatchReceiverStream::builder(Arc::clone(&spec.columns.schema), BATCHES_AHEAD);
         let sender = stream.tx();
         stream.spawn_blocking(move || {
             let mut left = spec.limit.unwrap_or(usize::MAX);
             let timer = metrics.elapsed_compute().clone();
-            let Some(mut scan) = scans.take(&spec, partition) else { return Ok(()) };
-            let mut told = ScanFigures::default();
+            let Some(mut rows) = scans.open(&spec, partition, &of_blocks) else { return Ok(()) };
             while left > 0 {
                 let batch = {
                     let _running = timer.timer();
-                    match scan.next() {
-                        None => break,
-                        Some(batch) => {
-                            batch.map_err(|e| Error::of_storage(&e)).and_then(|b| to_arrow(&spec, b))
-                        }
-                    }
+                    rows.next()
                 };
-                costs.add(scan.figures(), &mut told);
-                let batch = batch.map_err(Error::into_datafusion)?;
+                let Some(batch) = batch else { break };
+                let (batch, _) = batch.map_err(Error::into_datafusion)?;
                 let batch = if batch.num_rows() > left { batch.slice(0, left) } else { batch };
                 left -= batch.num_rows();
                 metrics.record_output(batch.num_rows());
@@ -278,7 +303,6 @@ impl ExecutionPlan for ModelScan {
                     break;
                 }
             }
-            costs.add(scan.figures(), &mut told);
             Ok::<(), DataFusionError>(())
         });
         Ok(stream.build())
@@ -296,11 +320,11 @@ impl ExecutionPlan for ModelScan {
     }
 }
 
-/// A batch of the store in the columns asked for.
+/// A batch of the store in the columns asked for, and the asset of each row.
 ///
 /// # Errors
 /// Damaged where it does not fit the model.
-fn to_arrow(spec: &ScanSpec, batch: ScanBatch) -> Result<RecordBatch, Error> {
+fn to_arrow(spec: &ScanSpec, batch: ScanBatch) -> Result<(RecordBatch, Vec<AssetId>), Error> {
     let rows = batch.assets.len();
     let asked = &spec.request.points;
     if batch.times.len() != rows || batch.columns.len() != asked.len() {
@@ -334,7 +358,7 @@ fn to_arrow(spec: &ScanSpec, batch: ScanBatch) -> Result<RecordBatch, Error> {
             Role::ValueTime(_) => return Err(Error::new(ErrorKind::Bug, "samples have no value times")),
         });
     }
-    record_batch(&spec.columns.schema, arrays, rows)
+    Ok((record_batch(&spec.columns.schema, arrays, rows)?, batch.assets))
 }
 
 /// A record batch that knows its rows even without columns (`count(*)`).

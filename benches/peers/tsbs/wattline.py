@@ -147,19 +147,14 @@ class Wattline:
             list(pool.map(part, range(0, table.num_rows, ROWS_A_BATCH * BATCHES_A_REQUEST)))
 
     def settle(self) -> None:
-        """Everything in segments, and no merge has changed them for a while."""
-        operation = self.call("POST", "/api/v1/operations/flush")
-        while operation["state"] == "running":
-            time.sleep(0.1)
-            operation = self.call("GET", f"/api/v1/operations/{operation['id']}")
-        if operation["state"] != "finished":
-            raise OSError(f"the flush {operation['state']}: {operation['error']}")
-        before, since = None, time.monotonic()
-        while time.monotonic() - since < 5:
-            time.sleep(0.5)
-            now = self.rows("SELECT shard, id, level, bytes FROM system.segments ORDER BY shard, id")
-            if now != before:
-                before, since = now, time.monotonic()
+        """Everything in segments, and nothing left to merge."""
+        for kind in ("flush", "compact"):
+            operation = self.call("POST", f"/api/v1/operations/{kind}")
+            while operation["state"] == "running":
+                time.sleep(0.1)
+                operation = self.call("GET", f"/api/v1/operations/{operation['id']}")
+            if operation["state"] != "finished":
+                raise OSError(f"the {kind} {operation['state']}: {operation['error']}")
 
     def rows(self, sql: str) -> list[list[Any]]:
         return self.call("POST", "/sql", sql.encode(), "application/sql")["rows"]

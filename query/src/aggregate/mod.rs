@@ -1,17 +1,21 @@
 //! Aggregates by asset and bucket of time, without DataFusion's operators.
 //!
-//! Owns: the rule that finds such an aggregate in a plan and puts [`SeriesAggregate`] in its place. Does not own: what
-//! is understood (`shape`), running it (`exec`), figures as columns (`arrays`), finding the figures (`storage`).
+//! Owns: the rule that finds such an aggregate in a plan and puts an operator of ours in its place. Does not own: what
+//! is understood (`below`, `shape`, `stretches`), running it (`exec`), figures as columns (`arrays`), finding the figures (`storage`).
 //!
 //! DataFusion hashes a group's key for every row. Samples lie sorted by asset and time, so a group is a stretch of
-//! rows, and where a whole block is in one bucket its statistics are the answer (decision 14). Between the aggregate and
+//! rows, and where a whole block is in one bucket its statistics are the answer (decision 14). Where statistics do not
+//! tell, because of another function, an expression or a condition, the rows are read and DataFusion's accumulators fold
+//! them stretch by stretch ([`StretchAggregate`]). Between the aggregate and
 //! its scan may stand `point IS NOT NULL` and `asset_id IN (SELECT ...)`: figures of a point tell the first, and the
 //! second is asked before anything is read.
 
 mod arrays;
+mod below;
 mod chosen;
 mod exec;
 mod shape;
+mod stretches;
 
 use std::sync::Arc;
 
@@ -25,8 +29,10 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions};
 
+use below::Below;
 pub(crate) use exec::SeriesAggregate;
 use shape::Output;
+pub(crate) use stretches::StretchAggregate;
 
 /// The rule. It comes first: the others then see what our operator gives and wants.
 #[derive(Debug)]
@@ -36,7 +42,7 @@ impl PhysicalOptimizerRule for AggregateSeries {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let changed = plan.transform_down(|node| {
             Ok(match ours(&node) {
-                Some(aggregate) => Transformed::yes(Arc::new(aggregate) as Arc<dyn ExecutionPlan>),
+                Some(aggregate) => Transformed::yes(aggregate),
                 None => Transformed::no(node),
             })
         })?;
@@ -59,7 +65,7 @@ impl PhysicalOptimizerRule for AggregateSeries {
 }
 
 /// The two steps that every aggregate is planned as, where ours can stand for both.
-fn ours(node: &Arc<dyn ExecutionPlan>) -> Option<SeriesAggregate> {
+fn ours(node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
     let last = node.downcast_ref::<AggregateExec>()?;
     let first = match last.mode() {
         AggregateMode::Final | AggregateMode::FinalPartitioned => {
@@ -70,7 +76,14 @@ fn ours(node: &Arc<dyn ExecutionPlan>) -> Option<SeriesAggregate> {
     if *first.mode() != AggregateMode::Partial || last.limit_options().is_some() {
         return None;
     }
-    Some(SeriesAggregate::new(shape::read(first)?, last.schema()))
+    let below = Below::read(first.input())?;
+    if !first.group_expr().is_single() {
+        return None;
+    }
+    if let Some(read) = shape::read(first, &below) {
+        return Some(Arc::new(SeriesAggregate::new(read, last.schema())));
+    }
+    Some(Arc::new(stretches::read(first, &below, last.schema())?))
 }
 
 /// A sort that keeps some of the newest buckets, with an aggregate below it that finds no more than those.

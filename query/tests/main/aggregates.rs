@@ -325,3 +325,59 @@ fn a_required_point_and_assets_of_a_subquery_stay_with_the_engine() {
     assert_eq!(sum(2_700), [["a", "1"]]);
     assert!(fixture.engine.plans_reused() >= before + 2, "{}", fixture.engine.plans_reused());
 }
+
+#[test]
+fn conditions_and_expressions_are_folded_stretch_by_stretch() {
+    let fixture = data();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ask = |sql: &str| {
+        let mut rows = runtime.block_on(rows(&fixture.engine, sql)).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        rows.sort();
+        rows
+    };
+    let minute = "date_bin(interval '1 minute', time)";
+    let hour = "time_bucket('1 hour', time)";
+    let statements: [(&str, &str, &str); 8] = [
+        ("count(*), avg(p), max(time)", "n > 100", "asset_id"),
+        ("count(*), sum(n)", "n > 100 AND p < 30", hour),
+        // More groups than are handed on at once, and groups that a batch ends in.
+        (
+            "avg(CASE WHEN n = 0 THEN 1.0 ELSE 0.5 END), min(n + 1), count(p)",
+            "p IS NOT NULL OR n > 0",
+            minute,
+        ),
+        ("count(*) FILTER (WHERE p > 20), sum(n) FILTER (WHERE \"on\")", "true", hour),
+        ("stddev(p), bool_and(\"on\"), bit_xor(n)", "true", hour),
+        ("max(note), count(note)", "note LIKE 'note 1%'", hour),
+        ("count(*)", "n > 5000", "asset_id"),
+        ("sum(n * 2), min(time)", "n > 400 AND asset_id IN ('c', 'a')", hour),
+    ];
+    for (figures, filter, bucket) in statements {
+        let keys = if bucket == "asset_id" { bucket.to_owned() } else { format!("asset_id, {bucket}") };
+        let statement =
+            |more: &str| format!("SELECT {keys}, {figures} FROM m WHERE {filter}{more} GROUP BY {keys}");
+        let (ours, theirs) = (statement(""), statement(" AND random() >= 0"));
+        assert_eq!(ask(&ours), ask(&theirs), "{ours}");
+        let explained = |sql: &str| ask(&format!("EXPLAIN {sql}")).concat().concat();
+        assert!(explained(&ours).contains("StretchAggregate"), "{}", explained(&ours));
+        assert!(!explained(&theirs).contains("StretchAggregate"), "{}", explained(&theirs));
+    }
+    // Without the asset, groups are no stretches of rows.
+    let explained = ask(&format!("EXPLAIN SELECT {hour}, avg(p) FROM m WHERE n > 5 GROUP BY {hour}"));
+    assert!(!explained.concat().concat().contains("StretchAggregate"));
+
+    let cost = ask("EXPLAIN ANALYZE SELECT asset_id, sum(n) FROM m WHERE p > 1900 GROUP BY asset_id");
+    let cost = cost.concat().concat();
+    assert!(cost.contains("StretchAggregate") && cost.contains("rows_merged="), "{cost}");
+    // A kept plan reads anew.
+    let count = |from: i64| {
+        let from = jiff::Timestamp::from_microsecond(START + from * MINUTE).unwrap();
+        ask(&format!("SELECT asset_id, count(*) FROM m WHERE n > 400 AND time >= '{from}' GROUP BY asset_id"))
+    };
+    let before = fixture.engine.plans_reused();
+    let found: Vec<_> = (3_000..3_004).map(count).collect();
+    assert!(found.iter().all(Vec::is_empty), "{found:?}");
+    fixture.write("m", &[("a", START + 3_100 * MINUTE, &[("n", ValueRef::Int(500), None)])]);
+    assert_eq!(count(3_000), [["a", "1"]]);
+    assert!(fixture.engine.plans_reused() >= before + 2, "{}", fixture.engine.plans_reused());
+}
