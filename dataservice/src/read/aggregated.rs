@@ -198,7 +198,11 @@ fn aggregate(
     let mut found: Vec<Option<Vec<Row>>> = vec![None; selection.assets.len() * columns.len()];
     for group in together(asked, selection, columns, storage) {
         check_numbers(selection, columns, &group)?;
-        let mut taker = Taker { selection, columns, group: &group, rows, found: &mut found, room: &mut room };
+        // Groups come in many parts: the places of assets are found once.
+        let places =
+            group.assets.iter().map(|&i| (selection.assets[i].device.asset, i)).collect::<FxHashMap<_, _>>();
+        let (found, room) = (&mut found, &mut room);
+        let mut taker = Taker { selection, columns, group: &group, places, rows, found, room };
         for stretch in &stretches[group.zone] {
             run(asked, &snapshot, *stretch, &mut taker)?;
         }
@@ -278,6 +282,8 @@ struct Taker<'a> {
     selection: &'a Selection,
     columns: &'a [Column],
     group: &'a Together,
+    /// The places of its assets in the selection.
+    places: FxHashMap<AssetId, usize>,
     rows: usize,
     /// By asset and column.
     found: &'a mut [Option<Vec<Row>>],
@@ -318,10 +324,8 @@ impl Taker<'_> {
     }
 
     fn take(&mut self, groups: &Groups, points: &[PointId]) -> Result<()> {
-        let places: FxHashMap<AssetId, usize> =
-            self.group.assets.iter().map(|&i| (self.selection.assets[i].device.asset, i)).collect();
         for group in 0..groups.len() {
-            let Some(&asset) = places.get(&groups.assets[group]) else { continue };
+            let Some(&asset) = self.places.get(&groups.assets[group]) else { continue };
             for &c in &self.group.columns {
                 let column = &self.columns[c];
                 let Some(point) = self.selection.models[self.group.model].point(column.point) else {
