@@ -96,6 +96,7 @@ def test_newest_values(guarded: tuple[Client, Fleet]) -> None:
     assert len(client.latest(fleet.assets, "wind", time_window=timedelta(hours=1))) == 0
     met = client.filter_latest(fleet.model, fleet.assets, "wind", "between", [1499, 2000])
     assert [one.asset_id for one in met.series] == fleet.assets
+    assert client.filter_latest(fleet.model, None, "wind", "ge", 1499).rows() == met.rows()
     assert len(client.filter_latest(fleet.model, fleet.assets, "state", "in", [5, 6])) == 0
 
 

@@ -132,7 +132,7 @@ class AsyncClient:
     async def filter_latest(
         self,
         model: str,
-        assets: Names,
+        assets: Optional[Names],
         point: str,
         operator: Operator,
         value: Union[Operand, Sequence[Operand]],

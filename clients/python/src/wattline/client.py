@@ -137,7 +137,7 @@ class Client:
     def filter_latest(
         self,
         model: str,
-        assets: Names,
+        assets: Optional[Names],
         point: str,
         operator: Operator,
         value: Union[Operand, Sequence[Operand]],
@@ -148,7 +148,7 @@ class Client:
         """Read the newest values that meet a condition.
 
         As in ``filter_latest("turbine", ids, "power", "gt", 1500)``. ``between`` takes two values, both inside; ``in``
-        any number.
+        any number. Where ``assets`` is ``None``, all assets of the model are looked at.
         """
         return self._run(
             operations.filter_latest(self._scope, model, assets, point, operator, value, time_window, with_local_time)

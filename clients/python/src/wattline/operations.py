@@ -130,7 +130,7 @@ def _latest_params(time_window: Optional[IntervalLike], with_local_time: bool) -
 def filter_latest(
     scope: Scope,
     model: str,
-    assets: Names,
+    assets: Optional[Names],
     point: str,
     operator: Operator,
     value: Union[Operand, Sequence[Operand]],
@@ -138,13 +138,17 @@ def filter_latest(
     with_local_time: bool,
 ) -> Flow[SeriesSet]:
     """``latest/filter``."""
-    asset_list, [name] = names("assets", assets), names("point", point)
+    [name] = names("point", point)
     params = {
         "modelId": model,
         "operator": operator,
         "valueFilter": _operands(value),
         **_latest_params(time_window, with_local_time),
     }
+    if assets is None:
+        data, _ = yield from _ask(scope.call("latest/filter", {"pointId": name, **params}))
+        return SeriesSet(read_series("latest/filter", data))
+    asset_list = names("assets", assets)
     ask = _asking_newest(scope, "latest/filter", params, "pointId")
     return SeriesSet(*(yield from at_once(ask, asset_list, [name], FILTER_ASSETS_MAX)))
 
