@@ -45,6 +45,10 @@ struct Args {
     /// Meters whose energy of today the data service is asked for; a call takes 3,000
     #[arg(long, default_value_t = 3_000)]
     meters: u64,
+    /// Calls of the data service to measure: all, or some of latest, filter-named, filter-model, raw-items, raw-columns,
+    /// averages, current-day, separated by commas
+    #[arg(long, default_value = "all")]
+    calls: String,
     /// Points on disk for the cold start, in millions
     #[arg(long, default_value_t = 100)]
     cold_start_millions: u64,

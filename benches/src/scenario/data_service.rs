@@ -36,8 +36,13 @@ pub(crate) fn data_service(args: &Args) -> Report {
     let mut report = Report::default();
     let dir = work_dir(args);
     let server = serve(args, dir.path());
+    let wanted: Vec<&str> = args.calls.split(',').map(str::trim).collect();
+    let unknown =
+        wanted.iter().find(|name| **name != "all" && !CALLS.iter().any(|(known, _)| known == *name));
+    assert!(unknown.is_none(), "no call is named so: {unknown:?}");
     let fleet = data::fill(&server, args.assets, args.meters);
-    for call in calls(&server, &fleet) {
+    for (_, call) in CALLS.iter().filter(|(name, _)| wanted.contains(name) || wanted.contains(&"all")) {
+        let call = call(&server, &fleet);
         let loads = [
             (format!("{} calls/s", call.rate), call.connections, Pace::Rate(call.rate)),
             (format!("saturation, {} connections", call.connections), call.connections, Pace::Saturation),
@@ -75,18 +80,18 @@ pub(crate) fn data_service(args: &Args) -> Report {
     report
 }
 
-/// All calls, each after its answer was found right.
-fn calls(server: &Server, fleet: &Fleet) -> Vec<Call> {
-    vec![
-        latest(server, fleet),
-        filter(server, fleet, true),
-        filter(server, fleet, false),
-        raw(server, fleet, 0),
-        raw(server, fleet, 2),
-        averages(server, fleet),
-        current_day(server, fleet),
-    ]
-}
+/// A call by its name for `--calls`, and what makes it, after its answer was found right.
+type Known = (&'static str, fn(&Server, &Fleet) -> Call);
+
+const CALLS: &[Known] = &[
+    ("latest", latest),
+    ("filter-named", |server, fleet| filter(server, fleet, true)),
+    ("filter-model", |server, fleet| filter(server, fleet, false)),
+    ("raw-items", |server, fleet| raw(server, fleet, 0)),
+    ("raw-columns", |server, fleet| raw(server, fleet, 2)),
+    ("averages", averages),
+    ("current-day", current_day),
+];
 
 fn path(operation: &str) -> String {
     format!("/tsdb-service/v2.1/{operation}?orgId=default")
