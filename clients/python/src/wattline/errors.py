@@ -135,7 +135,7 @@ class SamplesRejectedError(WattlineError):
         self.result = result
         first = result.rejects[0] if result.rejects else None
         example = f": row {first.row}, {first.field or 'the whole row'}: {first.reason}" if first else ""
-        super().__init__(f"{result.rejected} of {result.rows + result.rejected} were refused{example}")
+        super().__init__(f"{result.rejected} refused, {result.samples} samples stored{example}")
 
 
 class PartialResultWarning(UserWarning):
