@@ -4,11 +4,12 @@
 //! product; what is measured is what a user of the sockets gets, *durable and visible*: only points whose
 //! acknowledgement arrived are counted.
 //!
-//! Reading order: [`procfs`] → [`report`] → [`payload`] → [`mqtt_load`] → [`bulk_load`] → [`scenario`].
+//! Reading order: [`procfs`] → [`report`] → [`payload`] → [`mqtt_load`] → [`bulk_load`] → [`http_load`] → [`scenario`].
 
 #![allow(clippy::unwrap_used, reason = "a benchmark: whatever goes wrong ends the run with its reason")]
 
 mod bulk_load;
+mod http_load;
 mod mqtt_load;
 mod payload;
 mod procfs;
@@ -38,6 +39,16 @@ struct Args {
     /// Points per second offered while latest values are asked for; 0 = as fast as possible
     #[arg(long, default_value_t = 300_000)]
     background_rate: u64,
+    /// Assets whose newest values the data service has
+    #[arg(long, default_value_t = 100_000)]
+    assets: u64,
+    /// Meters whose energy of today the data service is asked for; a call takes 3,000
+    #[arg(long, default_value_t = 3_000)]
+    meters: u64,
+    /// Calls of the data service to measure: all, or some of latest, filter-named, filter-model, raw-items, raw-columns,
+    /// averages, current-day, separated by commas
+    #[arg(long, default_value = "all")]
+    calls: String,
     /// Points on disk for the cold start, in millions
     #[arg(long, default_value_t = 100)]
     cold_start_millions: u64,

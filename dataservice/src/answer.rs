@@ -6,7 +6,12 @@ use crate::params::Version;
 
 /// The body of an answer whose `data` is this JSON; `refused` are assets that were asked for and are not the caller's.
 pub(crate) fn success(version: Version, data: &[u8], refused: &[String]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(data.len() + 128);
+    envelope(version, [b"", data, b""], refused)
+}
+
+/// The envelope around `data`, which comes in three pieces, so that large ones are copied once.
+fn envelope(version: Version, data: [&[u8]; 3], refused: &[String]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.iter().map(|piece| piece.len()).sum::<usize>() + 128);
     out.extend_from_slice(match version {
         Version::V20 => b"{\"status\":0,\"requestId\":null,\"msg\":\"success\",\"submsg\":".as_slice(),
         Version::V21 => b"{\"code\":0,\"msg\":\"OK\",\"submsg\":".as_slice(),
@@ -17,18 +22,14 @@ pub(crate) fn success(version: Version, data: &[u8], refused: &[String]) -> Vec<
         push_json(&mut out, &format!("no permission for the following assets: {}", refused.join(",")));
     }
     out.extend_from_slice(b",\"data\":");
-    out.extend_from_slice(data);
+    data.iter().for_each(|piece| out.extend_from_slice(piece));
     out.push(b'}');
     out
 }
 
 /// As [`success`], of items without the brackets around them.
 pub(crate) fn of_items(version: Version, items: &[u8], refused: &[String]) -> Vec<u8> {
-    let mut data = Vec::with_capacity(items.len() + 16);
-    data.extend_from_slice(b"{\"items\":[");
-    data.extend_from_slice(items);
-    data.extend_from_slice(b"]}");
-    success(version, &data, refused)
+    envelope(version, [b"{\"items\":[", items, b"]}"], refused)
 }
 
 impl Error {

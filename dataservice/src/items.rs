@@ -88,10 +88,16 @@ impl Shape {
         let mut out = Vec::new();
         match self.format {
             0 => {
+                let mut member = Vec::new();
                 for one in series {
+                    // What all rows of a series have in common is escaped once.
+                    member.clear();
+                    self.member(&mut member, &one.key);
+                    let head = head_of_item(&selection.assets[one.asset].device.asset_key);
+                    out.reserve(one.rows.len() * (head.len() + member.len() + ROW_BYTES));
                     for row in &one.rows {
-                        self.begin_item(&mut out, selection, one.asset, row.time);
-                        self.member(&mut out, &one.key);
+                        self.begin_item(&mut out, &head, selection, one.asset, row.time);
+                        out.extend_from_slice(&member);
                         row.value.write(&mut out);
                         if self.quality {
                             self.member(&mut out, "quality");
@@ -125,8 +131,9 @@ impl Shape {
             .flat_map(|(s, one)| one.rows.iter().enumerate().map(move |(r, row)| (row.time, s, r)))
             .collect();
         places.sort_unstable_by_key(|&(time, s, r)| (if self.descending { -time } else { time }, s, r));
+        let head = head_of_item(&selection.assets[of_asset[0].asset].device.asset_key);
         for instant in places.chunk_by(|a, b| a.0 == b.0) {
-            self.begin_item(out, selection, of_asset[0].asset, instant[0].0);
+            self.begin_item(out, &head, selection, of_asset[0].asset, instant[0].0);
             for &(_, s, r) in instant {
                 self.member(out, &of_asset[s].key);
                 of_asset[s].rows[r].value.write(out);
@@ -194,24 +201,32 @@ impl Shape {
     }
 
     /// `{"assetId":…,"timestamp":…,"localtime":…` of an item.
-    fn begin_item(&self, out: &mut Vec<u8>, selection: &mut Selection, asset: usize, time: i64) {
+    fn begin_item(&self, out: &mut Vec<u8>, head: &[u8], selection: &mut Selection, asset: usize, time: i64) {
         separate(out);
-        out.extend_from_slice(b"{\"assetId\":");
-        let asset = &selection.assets[asset];
-        push_json(out, &*asset.device.asset_key);
-        out.extend_from_slice(b",\"timestamp\":");
+        out.extend_from_slice(head);
         push_json(out, &time.div_euclid(1_000));
         match self.local {
             LocalTime::Absent => {}
             LocalTime::Null => out.extend_from_slice(b",\"localtime\":null"),
             LocalTime::Written(form) => {
                 out.extend_from_slice(b",\"localtime\":\"");
-                selection.zones.clock(asset.zone).write(out, time, form);
+                selection.zones.clock(selection.assets[asset].zone).write(out, time, form);
                 out.push(b'"');
             }
         }
     }
 }
+
+/// `{"assetId":…,"timestamp":` of the items of an asset.
+fn head_of_item(asset_key: &str) -> Vec<u8> {
+    let mut head = b"{\"assetId\":".to_vec();
+    push_json(&mut head, asset_key);
+    head.extend_from_slice(b",\"timestamp\":");
+    head
+}
+
+/// About what a row has besides: timestamp, local time, a number, brackets.
+const ROW_BYTES: usize = 72;
 
 /// A comma, unless `out` holds nothing yet.
 pub(crate) fn separate(out: &mut Vec<u8>) {

@@ -7,6 +7,7 @@ pub(crate) mod aggregated;
 mod boundary;
 mod buckets;
 pub(crate) mod changed;
+mod fleet;
 pub(crate) mod latest;
 pub(crate) mod metadata;
 pub(crate) mod raw;

@@ -172,6 +172,6 @@ pub(crate) fn asked_model(registry: &Registry, params: &Params, org: OrgId) -> R
 }
 
 /// Whether `model` is the one called `key` or inherits from it.
-fn is_or_inherits(model: &Model, key: &str) -> bool {
+pub(crate) fn is_or_inherits(model: &Model, key: &str) -> bool {
     model.key == key || model.path.split('/').any(|part| part == key)
 }

@@ -180,9 +180,9 @@ impl Clock {
         if form.offset {
             let minutes = self.span.offset / 60_000_000;
             out.push(if minutes < 0 { b'-' } else { b'+' });
-            digits(out, minutes.abs() / 60, 2);
+            out.extend_from_slice(&two_digits(minutes.abs() / 60));
             out.push(b':');
-            digits(out, minutes.abs() % 60, 2);
+            out.extend_from_slice(&two_digits(minutes.abs() % 60));
         }
     }
 }
@@ -199,27 +199,31 @@ pub(crate) fn write_civil(out: &mut Vec<u8>, micros: i64, between: u8, millis: b
     let day = of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    digits(out, year, 4);
-    for (mark, number) in [(b'-', month), (b'-', day)] {
-        out.push(mark);
-        digits(out, number, 2);
+    let (seconds, ms) = (rest / 1_000, rest % 1_000);
+    // In place, and appended at once: an answer has up to 640,000 of them.
+    let mut text = *b"0000-00-00 00:00:00.000";
+    text[10] = between;
+    let year = year.rem_euclid(10_000);
+    let pairs = [
+        (0, year / 100),
+        (2, year % 100),
+        (5, month),
+        (8, day),
+        (11, seconds / 3_600),
+        (14, seconds / 60 % 60),
+        (17, seconds % 60),
+        (20, ms / 10),
+    ];
+    for (at, number) in pairs {
+        [text[at], text[at + 1]] = two_digits(number);
     }
-    let seconds = rest / 1_000;
-    for (mark, number) in [(between, seconds / 3_600), (b':', seconds / 60 % 60), (b':', seconds % 60)] {
-        out.push(mark);
-        digits(out, number, 2);
-    }
-    if millis {
-        out.push(b'.');
-        digits(out, rest % 1_000, 3);
-    }
+    text[22] += (ms % 10) as u8;
+    out.extend_from_slice(if millis { &text } else { &text[..19] });
 }
 
-/// The last `count` digits of `number`, with zeros before.
-fn digits(out: &mut Vec<u8>, number: i64, count: u32) {
-    for place in (0..count).rev() {
-        out.push(b'0' + (number / 10_i64.pow(place) % 10) as u8);
-    }
+/// The last two digits of `number`, which is not negative, with zeros before.
+fn two_digits(number: i64) -> [u8; 2] {
+    [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod postgres;
 mod postgres_copy;
 mod postgres_tools;
 mod postgres_wire;
+mod python_client;
 mod real_data;
 mod registration;
 mod restart;

@@ -48,6 +48,15 @@ fn run_script(script: &str, args: &[&str], limit: Duration) -> Result<String, St
     try_run_program(&python(), args, limit)
 }
 
+/// Runs a module of Python (`python -m …`) in the folder `dir` of the repository, with variables of the environment;
+/// its standard output.
+pub fn run_module(dir: &str, args: &[&str], env: &[(&str, String)], limit: Duration) -> String {
+    let mut command = command(Path::new("timeout"));
+    command.args(["--kill-after=5", &limit.as_secs().to_string()]).arg(python()).arg("-m").args(args);
+    command.envs(env.iter().map(|(name, value)| (name, value))).current_dir(repo().join(dir));
+    finish(command, &args.join(" ")).unwrap_or_else(|output| panic!("{output}"))
+}
+
 /// Runs a program to its end; its standard output.
 pub fn run_program<'a>(program: &Path, args: impl Iterator<Item = &'a str>) -> String {
     try_run_program(program, args, TIMEOUT).unwrap_or_else(|output| panic!("{output}"))
@@ -59,16 +68,16 @@ fn try_run_program<'a>(
     limit: Duration,
 ) -> Result<String, String> {
     let mut command = command(Path::new("timeout"));
-    command
-        .args(["--kill-after=5", &limit.as_secs().to_string()])
-        .arg(program)
-        .args(args)
-        .stdin(Stdio::null());
-    let output = command.output().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+    command.args(["--kill-after=5", &limit.as_secs().to_string()]).arg(program).args(args);
+    finish(command, &program.display().to_string())
+}
+
+fn finish(mut command: Command, name: &str) -> Result<String, String> {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{name}: {e}"));
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     match output.status.success() {
         true => Ok(stdout),
-        false => Err(format!("{} {}:\n{stdout}\n{stderr}", program.display(), output.status)),
+        false => Err(format!("{name} {}:\n{stdout}\n{stderr}", output.status)),
     }
 }

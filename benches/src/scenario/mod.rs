@@ -1,6 +1,7 @@
 //! The scenarios. Each starts its own server on its own directory and returns a table.
 
 mod cold_start;
+mod data_service;
 mod disk;
 mod ingest;
 mod latest;
@@ -29,6 +30,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("http-bulk", ingest::http_bulk),
     ("csv-import", ingest::csv_import),
     ("latest", latest::latest),
+    ("data-service", data_service::data_service),
     ("disk", disk::disk),
     ("memory", memory::memory),
     ("cold-start", cold_start::cold_start),

@@ -1,26 +1,26 @@
 //! Latest values, and those of them that meet a condition (data service §2.1, §2.2).
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
 
+use rustc_hash::FxHashSet;
 use wattline_model::{AssetId, DataType, ModelId, PointId, Value};
 use wattline_storage::{Comparison, Latest, LatestCondition};
 
-use super::shape_of_latest;
+use super::{fleet, shape_of_latest};
 use crate::answer::of_items;
 use crate::cell::{Cell, compare, read_literal};
 use crate::error::{Error, Result};
 use crate::items::{Row, Series};
 use crate::limits::{FILTER_ASSETS_MAX, OPERANDS_MAX};
 use crate::params::{Params, split_list};
-use crate::selection::{Selection, Unknown};
+use crate::selection::{ModelPart, Selection, Unknown};
 use crate::service::Asked;
 
 /// Assets from which on the condition runs over the whole column of a model first, 64 slots at a time.
 const SELECT_FROM: usize = 1_000;
 
 /// `timeWindow`: the instant after which a value must be stamped. With a window of nothing that is now.
-fn newer_than(params: &Params, now_micros: i64) -> Result<Option<i64>> {
+pub(super) fn newer_than(params: &Params, now_micros: i64) -> Result<Option<i64>> {
     let minutes = params.int("timeWindow")?;
     match minutes {
         None => Ok(None),
@@ -40,13 +40,19 @@ pub(super) fn gather(
     read: impl Fn(ModelId, AssetId, &[PointId]) -> Vec<Option<Latest>>,
     wanted: impl Fn(&Latest) -> bool,
 ) -> Vec<Series> {
-    let mut series = Vec::new();
+    // Of each model once, not of each asset.
+    let of_model = |part: &ModelPart| -> Vec<(PointId, usize)> {
+        let places = 0..selection.points.len();
+        places.filter_map(|p| part.point(p).map(|point| (point.id, p))).collect()
+    };
+    let models: Vec<(Vec<PointId>, Vec<usize>)> =
+        selection.models.iter().map(|part| of_model(part).into_iter().unzip()).collect();
+    let mut series = Vec::with_capacity(selection.assets.len() * selection.points.len());
     for (i, asset) in selection.assets.iter().enumerate() {
         let part = selection.model_of(i);
-        let points: Vec<_> = (0..selection.points.len()).filter_map(|p| part.point(p)).collect();
-        let ids: Vec<PointId> = points.iter().map(|point| point.id).collect();
-        let found = read(part.model.id, asset.device.asset, &ids);
-        for (point, latest) in points.into_iter().zip(found) {
+        let (ids, places) = &models[asset.model];
+        let found = read(part.model.id, asset.device.asset, ids);
+        for (point, latest) in places.iter().filter_map(|&p| part.point(p)).zip(found) {
             if let Some(latest) = latest.filter(&wanted) {
                 let rows = vec![row(point.data_type, &latest)];
                 let (key, has_quality) = (point.key.clone(), point.has_quality);
@@ -77,6 +83,9 @@ pub(crate) fn filter(asked: &Asked<'_>) -> Result<Vec<u8>> {
     let [point] = point[..] else {
         return Err(Error::invalid(format!("only one {name} is allowed")));
     };
+    if !params.is_given("assetIds") {
+        return fleet::filter(asked, point);
+    }
     let keys = params.list("assetIds")?;
     if keys.len() > FILTER_ASSETS_MAX {
         let what = format!("assetIds: {} assets, at most {FILTER_ASSETS_MAX} are allowed", keys.len());
@@ -90,19 +99,15 @@ pub(crate) fn filter(asked: &Asked<'_>) -> Result<Vec<u8>> {
     let data_type = selection.models.iter().find_map(|part| part.point(0)).map(|point| point.data_type);
     let data_type = data_type.ok_or_else(|| Error::internal("a point is known and has no type"))?;
     let condition = condition(params, data_type)?;
-    let mut candidates: Option<HashSet<AssetId>> = None;
     if selection.assets.len() >= SELECT_FROM {
-        let mut found = HashSet::new();
+        let mut found: FxHashSet<AssetId> = FxHashSet::default();
         for part in &selection.models {
             let Some(point) = part.point(0) else { continue };
             found.extend(asked.store.select_latest(part.model.id, point.id, &condition)?);
         }
-        candidates = Some(found);
+        selection.assets.retain(|asset| found.contains(&asset.device.asset));
     }
-    let read = |model, asset: AssetId, points: &[PointId]| match &candidates {
-        Some(candidates) if !candidates.contains(&asset) => vec![None; points.len()],
-        _ => asked.store.latest(model, asset, points),
-    };
+    let read = |model, asset, points: &[PointId]| asked.store.latest(model, asset, points);
     // Asked once more: a value may have changed since the column was searched.
     let series = gather(&selection, read, |latest| {
         newer.is_none_or(|newer| latest.time.0 > newer) && meets(&condition, &latest.value)
@@ -112,7 +117,7 @@ pub(crate) fn filter(asked: &Asked<'_>) -> Result<Vec<u8>> {
 }
 
 /// `operator` and `valueFilter`.
-fn condition(params: &Params, data_type: DataType) -> Result<LatestCondition> {
+pub(super) fn condition(params: &Params, data_type: DataType) -> Result<LatestCondition> {
     let operator = params.required("operator")?;
     let operands = split_list(params.required("valueFilter")?);
     if operands.len() > OPERANDS_MAX {
@@ -151,7 +156,7 @@ fn condition(params: &Params, data_type: DataType) -> Result<LatestCondition> {
     }
 }
 
-fn meets(condition: &LatestCondition, value: &Value) -> bool {
+pub(super) fn meets(condition: &LatestCondition, value: &Value) -> bool {
     let is = |other: &Value, test: fn(Ordering) -> bool| compare(value, other).is_some_and(test);
     match condition {
         LatestCondition::Is(Comparison::Eq, other) => is(other, Ordering::is_eq),

@@ -152,3 +152,103 @@ fn last_changes_and_dead_data() {
         plant.refused(Operation::CheckDead, json!({"payload": payload}));
     }
 }
+
+#[test]
+fn a_filter_without_assets_is_over_the_whole_model() {
+    let plant = turbines();
+    let child = NewModel {
+        org: DEFAULT_ORG,
+        key: "Offshore".into(),
+        name: String::new(),
+        parent: Some("TurbineModel".into()),
+        points: Vec::new(),
+    };
+    plant.registry.create_model(child).unwrap();
+    let product = NewProduct {
+        org: DEFAULT_ORG,
+        key: Some("pk3".into()),
+        name: "offshore".into(),
+        model_key: "Offshore".into(),
+        secret: None,
+        dynamic_activation: false,
+        require_certificate: false,
+        gateway: false,
+    };
+    plant.registry.create_product(product).unwrap();
+    let device = NewDevice {
+        product_key: "pk3".into(),
+        device_key: Some("sea".into()),
+        asset_key: Some("aSea".into()),
+        timezone: "UTC".into(),
+        ..NewDevice::default()
+    };
+    plant.registry.create_device(device).unwrap();
+    plant.floats("aSea", "wind_speed", &[(T, 9.5)]);
+    plant.floats("elsewhere", "wind_speed", &[(T, 99.0)]);
+    let body = |model: &str, operator: &str, value: &str| json!({"modelId":model,"pointId":"wind_speed","operator":operator,"valueFilter":value});
+    let found = |caller: Caller, org: &str, body: &Json| -> Vec<String> {
+        let answer = plant.ask_as(caller, org, Operation::FilterLatest, body);
+        assert_eq!((&answer["code"], &answer["submsg"]), (&json!(0), &Json::Null), "{answer}");
+        let items = answer["data"]["items"].as_array().unwrap();
+        items.iter().map(|item| item["assetId"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = |body: Json| found(Caller::Operator, "default", &body);
+    // In the order of their registration; of models that inherit, and of the call's organization only.
+    assert_eq!(all(body("TurbineModel", "gt", "0")), ["aX7pQ2Lm", "bK3dR9Tz", "aSea"]);
+    assert_eq!(all(body("TurbineModel", "between", "6.3,7.9")), ["aX7pQ2Lm", "bK3dR9Tz"]);
+    assert_eq!(all(body("Offshore", "gt", "0")), ["aSea"]);
+    assert_eq!(all(body("TurbineModel", "gt", "50")), [""; 0]);
+    assert_eq!(
+        all(with(body("TurbineModel", "gt", "0"), json!({"timeWindow": 5}))),
+        ["aX7pQ2Lm", "bK3dR9Tz"]
+    );
+    let other = plant.registry.org_by_key("o2").unwrap().id;
+    let theirs = found(Caller::Organization(other), "o2", &body("TurbineModel", "gt", "0"));
+    assert_eq!(theirs, ["elsewhere"]);
+    // What it gives is what naming all of them gives.
+    let named = with(body("TurbineModel", "gt", "6.5"), json!({"assetIds":"aX7pQ2Lm,bK3dR9Tz,aSea"}));
+    let formats = [0, 1, 2].map(|format| json!({"itemFormat":format,"ifWithLocalTime":true}));
+    for format in formats {
+        assert_eq!(
+            plant.items(Operation::FilterLatest, with(named.clone(), format.clone())),
+            plant.items(Operation::FilterLatest, with(body("TurbineModel", "gt", "6.5"), format))
+        );
+    }
+    // An empty list is a mistake, not everything.
+    let empty = with(body("TurbineModel", "gt", "0"), json!({"assetIds": ""}));
+    assert_eq!(plant.refused(Operation::FilterLatest, empty), "assetIds is required");
+    let nested = with(body("TurbineModel", "gt", "0"), json!({"assetIds": ["aSea"]}));
+    assert!(plant.refused(Operation::FilterLatest, nested).contains("commas"));
+    let unknown = with(body("TurbineModel", "gt", "0"), json!({"pointId": "wind"}));
+    assert!(plant.refused(Operation::FilterLatest, unknown).contains("not in the model"));
+    let denied = plant.ask(Operation::FilterLatest, body("Nothing", "gt", "0"));
+    assert_eq!(denied["code"], 80_401);
+}
+
+#[test]
+fn a_filter_over_many_named_assets_searches_the_column_first() {
+    let plant = turbines();
+    // As many as are worth it, most of which do not exist, and each twice.
+    let mut named: Vec<String> = (0..1_200).map(|i| format!("none{i}")).collect();
+    let devices = (0..1_000).map(|i| NewDevice {
+        product_key: "pk".into(),
+        device_key: Some(format!("d{i}")),
+        asset_key: Some(format!("asset{i}")),
+        timezone: "UTC".into(),
+        ..NewDevice::default()
+    });
+    plant.registry.create_devices(devices.collect()).unwrap();
+    for i in [7, 993] {
+        plant.floats(&format!("asset{i}"), "wind_speed", &[(T, 50.0 + f64::from(i))]);
+    }
+    named.extend((0..1_000).rev().map(|i| format!("asset{i}")));
+    named.extend(["aX7pQ2Lm".to_owned(), "asset7".to_owned()]);
+    let body = json!({"modelId":"TurbineModel","assetIds":named.join(","),"pointId":"wind_speed","operator":"gt",
+        "valueFilter":"8"});
+    let answer = plant.ask(Operation::FilterLatest, body);
+    let items = answer["data"]["items"].as_array().unwrap();
+    let found: Vec<_> =
+        items.iter().map(|item| (item["assetId"].as_str().unwrap(), &item["wind_speed"])).collect();
+    assert_eq!(found, [("asset993", &json!(1043.0)), ("asset7", &json!(57.0))]);
+    assert!(answer["submsg"].as_str().unwrap().contains("none0,none1,"), "{answer}");
+}

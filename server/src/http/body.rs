@@ -62,14 +62,21 @@ impl Pieces {
 /// Where it is longer, or stops coming.
 pub async fn whole(body: Body, bytes_max: usize, silence_max: Duration) -> Result<Bytes, ApiError> {
     let mut pieces = Pieces::new(body, silence_max);
-    let mut all = BytesMut::new();
-    while let Some(piece) = pieces.next().await? {
+    // Most bodies are one piece: that needs no copy.
+    let first = pieces.next().await?.unwrap_or_default();
+    let mut next = if first.len() > bytes_max { Some(Bytes::new()) } else { pieces.next().await? };
+    if next.is_none() {
+        return Ok(first);
+    }
+    let mut all = BytesMut::from(&*first);
+    while let Some(piece) = next {
         if all.len() + piece.len() > bytes_max {
             pieces.discard().await;
             let message = format!("request body is larger than {bytes_max} bytes");
             return Err(ApiError::new(ApiKind::TooLarge, message));
         }
         all.extend_from_slice(&piece);
+        next = pieces.next().await?;
     }
     Ok(all.freeze())
 }

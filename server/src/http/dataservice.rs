@@ -166,9 +166,11 @@ async fn read(app: Arc<App>, request: Request, operation: Operation) -> Response
         let rows = match operation {
             // They have no page.
             Operation::Di | Operation::DiDuration => ROWS_MAX,
-            Operation::FilterLatest => {
-                call.params.rows_asked() / wattline_dataservice::limits::PAGE_SIZE_DEFAULT
+            // It may find all assets of a model.
+            Operation::FilterLatest if !call.params.is_given("assetIds") => {
+                wattline_dataservice::limits::FILTER_ASSETS_MAX
             }
+            Operation::FilterLatest | Operation::CurrentDay => call.params.series_asked(),
             _ => call.params.rows_asked(),
         };
         waiting(&app, call, rows, move |service, params, told| service.read(operation, params, told)).await
