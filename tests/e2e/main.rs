@@ -8,12 +8,15 @@
 mod arrows;
 mod bad_input;
 mod clients;
+mod commands;
 mod compression;
 mod connections;
 mod crash;
 mod differential;
+mod events;
 mod flight;
 mod flight_accounts;
+mod integration;
 mod killing;
 mod object_backup;
 mod postgres;
