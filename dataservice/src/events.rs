@@ -39,7 +39,6 @@ const KEY: usize = 3;
 const TYPE: usize = 4;
 
 /// A device of the answer, and the clock it has.
-#[derive(Clone)]
 struct Place {
     device: Arc<Device>,
     zone: TimeZone,
@@ -125,7 +124,7 @@ impl DataService {
         for found in page.of(newest.into_sorted()) {
             let place = places.get(found.asset.0)?;
             if let (Some(model), Some(place)) = (&model, place) {
-                items.push(self.event_json(model, &place, &found));
+                items.push(self.event_json(model, place, &found));
             }
         }
         Ok((Json::Array(items), page.json(total)))
@@ -249,21 +248,20 @@ struct Places<'a> {
 
 impl Places<'_> {
     /// The device with this number, where the caller may see it.
-    fn get(&mut self, asset: AssetId) -> Result<Option<Place>> {
-        if let Some(known) = self.known.get(&asset) {
-            return Ok(known.clone());
+    fn get(&mut self, asset: AssetId) -> Result<Option<&Place>> {
+        if !self.known.contains_key(&asset) {
+            let place = self.look_up(asset)?;
+            self.known.insert(asset, place);
         }
+        Ok(self.known[&asset].as_ref())
+    }
+
+    fn look_up(&self, asset: AssetId) -> Result<Option<Place>> {
         let device = self.registry.asset(asset).filter(|device| device.org == self.org);
-        let place = match device {
-            None => None,
-            Some(device) => {
-                let zone = wattline_registry::timezone(&device.timezone).map_err(Error::internal)?;
-                let range = self.between.of(&zone)?;
-                Some(Place { device, zone, range })
-            }
-        };
-        self.known.insert(asset, place.clone());
-        Ok(place)
+        let Some(device) = device else { return Ok(None) };
+        let zone = wattline_registry::timezone(&device.timezone).map_err(Error::internal)?;
+        let range = self.between.of(&zone)?;
+        Ok(Some(Place { device, zone, range }))
     }
 }
 

@@ -561,7 +561,7 @@ mod tests {
             ("nobody = 1", 1, "no field \"nobody\""),
             ("state = 2 deviceKey", 11, "expected and, or, or the end"),
             ("state = ", 9, "a text in quotes or a number"),
-            ("state = 'é' and ü", 9, "a whole number"),
+            ("state = 'é'", 9, "a whole number"),
             ("deviceKey = 'é' and ü", 21, "'ü' has no meaning"),
             ("deviceKey = 'open", 13, "does not end"),
             ("deviceKey < 'a'", 11, "=, !=, in and like"),

@@ -162,8 +162,9 @@ fn a_device_that_does_not_answer_times_out_and_one_that_is_away_has_its_commands
     let keep = |rest: &str| {
         call(&http, "setMeasurepoint", &format!("measurepointId=Setpoint&{rest}"), &json!({"value": 4}))
     };
-    let short = keep("pendingTtl=1")["data"]["commandId"].clone();
+    // One behind another expires by its own time.
     let long = keep("pendingTtl=3600")["data"]["commandId"].clone();
+    let short = keep("pendingTtl=1")["data"]["commandId"].clone();
     wait_for_state(&http, &short, 3);
     for _ in 1..50 {
         assert_eq!(keep("pendingTtl=3600")["code"], 0);

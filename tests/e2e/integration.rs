@@ -179,3 +179,32 @@ fn metadata_of_a_point_goes_when_nothing_else_is_left_of_it() {
     let refused = delete();
     assert!(refused["submsg"].as_str().unwrap().contains("still arrive"), "{refused}");
 }
+
+#[test]
+fn with_service_accounts_uploads_show_a_token_and_calls_of_may_2019_are_signed() {
+    let dir = data_dir();
+    let server = start(dir.path());
+    let http = server.http();
+    farm(&http);
+    let account =
+        json!({"name": "reports", "accessKey": "demoKey-0123456789", "secretKey": "demoSecret-0123456789"});
+    http.post_json("/api/v1/service-accounts", &account).ok();
+    let message =
+        json!({"params": [{"assetId": "sR1kV6Nd", "time": T, "measurepoints": {"wind_speed": 7.4}}]});
+    let refused = upload(&server, "postMeasurepoint", &message);
+    assert_eq!(refused["code"], 401, "{refused}");
+    let url = format!("http://{}", server.http);
+    let args = [
+        &*url,
+        "demoKey-0123456789",
+        "demoSecret-0123456789",
+        "/dataService/assets/latest/measurepoints",
+        "orgId=default",
+        "assetIds=sR1kV6Nd",
+        "measurepoints=wind_speed",
+    ];
+    let out = wattline_tests::python::run("v1_signed.py", &args);
+    let answers: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(answers[0]["data"]["totalSize"], 0, "{answers}");
+    assert_eq!(answers[1]["status"], 401, "{answers}");
+}

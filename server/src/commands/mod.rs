@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value as Json;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use wattline_ingest::{Ingestor, Listener, Reply, Unanswered};
@@ -75,28 +76,62 @@ struct Queue {
     /// Held while one is with the device.
     turn: tokio::sync::Mutex<()>,
     waiting: Mutex<Waiting>,
+    /// Told when none waits any more.
+    idle: Notify,
+    /// Told when one joined them, or was taken back.
+    changed: Notify,
 }
 
 #[derive(Default)]
 struct Waiting {
-    commands: VecDeque<Command>,
+    commands: VecDeque<Kept>,
+    /// Those that are made durable just now, to join them.
+    arriving: usize,
     /// Whether a task sees to them.
     worked_on: bool,
     /// When the last one was given: identifiers are times.
     last: i64,
 }
 
+/// A command that waits, and its part of the room there is for all. A restart takes up more than there is room for.
+struct Kept {
+    command: Command,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// A place among those that wait, until the command has taken it.
+struct Arriving<'q>(&'q Queue);
+
+impl<'q> Arriving<'q> {
+    fn begin(queue: &'q Queue) -> Option<Arriving<'q>> {
+        let mut waiting = queue.waiting.lock();
+        if waiting.commands.len() + waiting.arriving >= PENDING_MAX {
+            return None;
+        }
+        waiting.arriving += 1;
+        Some(Arriving(queue))
+    }
+}
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.lock().arriving -= 1;
+    }
+}
+
 /// The commands of all devices.
 pub struct Commands {
     ingestor: Ingestor,
     queues: Mutex<HashMap<AssetId, Arc<Queue>>>,
+    room: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
 impl Commands {
     /// Commands over the sessions of `ingestor`, until `stop`.
     pub fn new(ingestor: Ingestor, stop: CancellationToken) -> Commands {
-        Commands { ingestor, queues: Mutex::default(), stop }
+        let room = Arc::new(Semaphore::new(PENDING_ALL_MAX));
+        Commands { ingestor, queues: Mutex::default(), room, stop }
     }
 
     fn queue(&self, asset: AssetId) -> Arc<Queue> {
@@ -136,7 +171,7 @@ impl Commands {
         }
     }
 
-    /// Sends a command now, behind those that wait, and returns it with the device's answer.
+    /// Sends a command now, once none waits before it, and returns it with the device's answer.
     ///
     /// # Errors
     /// Where the store or the registry refuses.
@@ -157,7 +192,7 @@ impl Commands {
         }
         let queue = self.queue(device.asset);
         let patience = Duration::from_secs(command.timeout.into());
-        let Ok(_turn) = timeout_at(Instant::now() + patience, self.turn(&queue)).await else {
+        let Ok(_turn) = timeout_at(Instant::now() + patience, last_turn(&queue)).await else {
             return self.fail(device, command, Undone::NotSent, "other commands were before it").await;
         };
         command.state = CommandState::Sent;
@@ -177,12 +212,6 @@ impl Commands {
                 Ok((command, Err(Undone::NoAnswer)))
             }
         }
-    }
-
-    /// The device's turn, once those that wait were sent or found nobody.
-    async fn turn<'q>(&self, queue: &'q Queue) -> tokio::sync::MutexGuard<'q, ()> {
-        // The lock is fair: who waited before goes first.
-        queue.turn.lock().await
     }
 
     async fn fail(
@@ -207,24 +236,22 @@ impl Commands {
         command: Command,
     ) -> Result<std::result::Result<(), Undone>> {
         let queue = self.queue(device.asset);
-        let full = || {
-            let all: usize =
-                self.queues.lock().values().map(|queue| queue.waiting.lock().commands.len()).sum();
-            queue.waiting.lock().commands.len() >= PENDING_MAX || all >= PENDING_ALL_MAX
-        };
-        if full() {
-            return Ok(Err(Undone::Full));
-        }
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else { return Ok(Err(Undone::Full)) };
+        let Some(_arriving) = Arriving::begin(&queue) else { return Ok(Err(Undone::Full)) };
         self.save(device, &command).await?;
-        self.enqueue(device, &queue, command);
+        self.enqueue(device, &queue, Kept { command, _room: Some(room) });
         Ok(Ok(()))
     }
 
     /// Puts a command behind the others and sees that somebody works on them.
-    fn enqueue(self: &Arc<Self>, device: &Arc<Device>, queue: &Arc<Queue>, command: Command) {
+    fn enqueue(self: &Arc<Self>, device: &Arc<Device>, queue: &Arc<Queue>, kept: Kept) {
         let mut waiting = queue.waiting.lock();
-        waiting.last = waiting.last.max(command.created);
-        waiting.commands.push_back(command);
+        let created = kept.command.created;
+        waiting.last = waiting.last.max(created);
+        // Two that were given at once may become durable in the other order.
+        let at = waiting.commands.partition_point(|before| before.command.created < created);
+        waiting.commands.insert(at, kept);
+        queue.changed.notify_one();
         if !std::mem::replace(&mut waiting.worked_on, true) {
             tokio::spawn(Arc::clone(self).work(Arc::clone(device), Arc::clone(queue)));
         }
@@ -238,12 +265,13 @@ impl Commands {
         let queue = self.queue(device.asset);
         let mut taken: Vec<Command> = {
             let mut waiting = queue.waiting.lock();
-            let (taken, stay) = std::mem::take(&mut waiting.commands)
-                .into_iter()
-                .partition(|command| id.is_none_or(|id| command.id() == id));
+            let is_meant = |kept: &Kept| id.is_none_or(|id| kept.command.id() == id);
+            let all = std::mem::take(&mut waiting.commands);
+            let (taken, stay): (VecDeque<Kept>, _) = all.into_iter().partition(is_meant);
             waiting.commands = stay;
-            taken.into()
+            taken.into_iter().map(|kept| kept.command).collect()
         };
+        queue.changed.notify_one();
         for command in &mut taken {
             command.state = CommandState::Canceled;
             self.save(device, command).await?;
@@ -268,28 +296,38 @@ impl Commands {
 
     async fn work_on(&self, device: &Device, queue: &Queue, listener: &Listener) -> Result<()> {
         loop {
-            let next = {
+            let (expired, next, soonest) = {
                 let mut waiting = queue.waiting.lock();
-                let next = waiting.commands.front().cloned();
+                let now = now_micros();
+                let all = std::mem::take(&mut waiting.commands);
+                let (expired, stay): (VecDeque<Kept>, _) =
+                    all.into_iter().partition(|kept| kept.command.expires() <= now);
+                waiting.commands = stay;
+                let next = waiting.commands.front().map(|kept| kept.command.clone());
+                let soonest = waiting.commands.iter().map(|kept| kept.command.expires()).min();
                 waiting.worked_on = next.is_some();
-                next
+                (expired, next, soonest.map_or(0, |soonest| soonest.saturating_sub(now)))
             };
-            let Some(next) = next else { return Ok(()) };
-            let left = u64::try_from(next.expires() - now_micros()).unwrap_or(0);
-            if left == 0 {
-                if let Some(mut expired) = take(queue, &next) {
-                    expired.state = CommandState::Expired;
-                    self.save(device, &expired).await?;
+            for Kept { mut command, .. } in expired {
+                command.state = CommandState::Expired;
+                self.save(device, &command).await?;
+            }
+            let Some(next) = next else {
+                queue.idle.notify_waiters();
+                return Ok(());
+            };
+            if !self.ingestor.reaches(device.asset) {
+                let soonest = Duration::from_micros(soonest.unsigned_abs());
+                tokio::select! {
+                    () = tokio::time::sleep(soonest) => {}
+                    () = listener.changed() => {}
+                    () = queue.changed.notified() => {}
                 }
                 continue;
             }
-            if !self.ingestor.reaches(device.asset) {
-                let _ = tokio::time::timeout(Duration::from_micros(left), listener.changed()).await;
-                continue;
-            }
-            let turn = self.turn(queue).await;
+            let turn = queue.turn.lock().await;
             // It may have been taken back meanwhile.
-            let Some(mut command) = take(queue, &next) else { continue };
+            let Some(Kept { mut command, _room: room }) = take(queue, &next) else { continue };
             command.state = CommandState::Sent;
             self.save(device, &command).await?;
             match self.ask(device, &command).await {
@@ -299,7 +337,7 @@ impl Commands {
                     // Nothing was sent: it goes on waiting, first in line.
                     command.state = CommandState::Created;
                     self.save(device, &command).await?;
-                    queue.waiting.lock().commands.push_front(command);
+                    queue.waiting.lock().commands.push_front(Kept { command, _room: room });
                     drop(turn);
                     let _ = tokio::time::timeout(LOOK_AGAIN, listener.changed()).await;
                     continue;
@@ -341,7 +379,8 @@ impl Commands {
         for mut command in left {
             let Some(device) = self.ingestor.registry().asset(command.asset) else { continue };
             if command.state == CommandState::Created {
-                self.enqueue(&device, &self.queue(device.asset), command);
+                let room = Arc::clone(&self.room).try_acquire_owned().ok();
+                self.enqueue(&device, &self.queue(device.asset), Kept { command, _room: room });
             } else {
                 let why = "the server stopped before an answer came";
                 (command.state, command.message) = (CommandState::TimedOut, Some(why.to_owned()));
@@ -383,10 +422,26 @@ impl Commands {
     }
 }
 
+/// The device's turn, once no command waits before.
+async fn last_turn(queue: &Queue) -> tokio::sync::MutexGuard<'_, ()> {
+    loop {
+        // Asked for before the look, so that no wake-up is missed.
+        let idle = queue.idle.notified();
+        if queue.waiting.lock().commands.is_empty() {
+            let turn = queue.turn.lock().await;
+            if queue.waiting.lock().commands.is_empty() {
+                return turn;
+            }
+        } else {
+            idle.await;
+        }
+    }
+}
+
 /// Takes `next` out of the queue, if it is still there.
-fn take(queue: &Queue, next: &Command) -> Option<Command> {
+fn take(queue: &Queue, next: &Command) -> Option<Kept> {
     let mut waiting = queue.waiting.lock();
-    let at = waiting.commands.iter().position(|command| command.created == next.created)?;
+    let at = waiting.commands.iter().position(|kept| kept.command.created == next.created)?;
     waiting.commands.remove(at)
 }
 

@@ -443,6 +443,10 @@ pub(super) fn let_in(
             body,
         };
         app.data.access.signed(&app.registry, &signed, now_micros())
+    } else if let Some(signed) =
+        body.is_empty().then(|| v1::signed(&app.registry, query, now_micros())).flatten()
+    {
+        signed
     } else if let Some(shown) = bearer(headers) {
         if app.http.token.as_ref().is_some_and(|token| is_token(token, shown)) {
             return Ok((Caller::Operator, OPERATOR.to_owned()));
