@@ -287,7 +287,7 @@ fn signature(call: &Signed<'_>, secret: &str) -> Sha {
     sha(&parts)
 }
 
-fn in_time(timestamp: &str, now_micros: i64) -> std::result::Result<(), String> {
+pub(crate) fn in_time(timestamp: &str, now_micros: i64) -> std::result::Result<(), String> {
     let ms: i64 = timestamp.parse().map_err(|_| "timestamp is no number of milliseconds".to_owned())?;
     let apart = now_micros.abs_diff(ms.saturating_mul(1_000));
     if apart > CLOCK_SKEW_MICROS.unsigned_abs() {

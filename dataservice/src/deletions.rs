@@ -10,6 +10,7 @@ use wattline_registry::{DeletionJob, DeletionStatus, Registry};
 use crate::answer::success;
 use crate::error::{Error, Result};
 use crate::limits::JOBS_PAGE_MAX;
+use crate::meta::is_meta;
 use crate::params::{Params, Version, split_list};
 use crate::selection::{Selection, Unknown, asked_model};
 use crate::service::{Asked, Call, DataService};
@@ -165,8 +166,8 @@ fn job_of(asked: &Asked<'_>, id: i64) -> Result<DeletionJob> {
         Err(e) if e.kind() == wattline_registry::ErrorKind::NotFound => return Err(unknown()),
         job => job?,
     };
-    let own = job.deletion.target == DeletionTarget::History;
-    if own && is_of(asked.registry, asked.org, job.deletion.model) { Ok(job) } else { Err(unknown()) }
+    let told = job.deletion.target == DeletionTarget::History || is_meta(&job.deletion);
+    if told && is_of(asked.registry, asked.org, job.deletion.model) { Ok(job) } else { Err(unknown()) }
 }
 
 /// The organization's jobs, newest first. The registry keeps a bounded number of them.
@@ -177,7 +178,7 @@ fn jobs(asked: &Asked<'_>) -> Result<Vec<DeletionJob>> {
         let page = asked.registry.deletion_jobs(offset, JOBS_PAGE_MAX)?;
         let last = page.len() < JOBS_PAGE_MAX as usize;
         found.extend(page.into_iter().filter(|job| {
-            job.deletion.target == DeletionTarget::History
+            (job.deletion.target == DeletionTarget::History || is_meta(&job.deletion))
                 && is_of(asked.registry, asked.org, job.deletion.model)
         }));
         if last {

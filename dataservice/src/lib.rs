@@ -9,7 +9,7 @@
 //! it is synchronous; whoever calls decides on which thread.
 //!
 //! Reading order: [`params`], `time`, `selection` → [`service`] → `stored`, `history`, `read` → `cell`, `items`,
-//! `answer`; beside that path [`access`], [`deletions`], [`error`], [`limits`].
+//! `answer`; beside that path [`access`], [`deletions`], `meta`, [`v1`], [`expression`], [`search`], `events`, [`error`], [`limits`].
 //!
 //! The contract is EnOS's public data service; where that is silent or contradicts itself, `docs/compatibility.md`
 //! says what is done here.
@@ -19,15 +19,20 @@ mod answer;
 mod cell;
 pub mod deletions;
 pub mod error;
+mod events;
+pub mod expression;
 mod history;
 mod items;
 pub mod limits;
+mod meta;
 pub mod params;
 mod read;
+pub mod search;
 mod selection;
 pub mod service;
 mod stored;
 mod time;
+pub mod v1;
 
 pub use access::{Access, Refusal};
 pub use answer::refusal;

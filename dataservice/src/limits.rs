@@ -27,6 +27,21 @@ pub const LOOK_BACK_MICROS: i64 = 30 * 86_400_000_000;
 /// Bytes of the texts that one answer gathers. 640,000 rows of the longest values would take gigabytes.
 pub const TEXT_BYTES_MAX: usize = 64 << 20;
 
+/// A point whose newest sample is younger than this still has data arriving: slow meters send every hour.
+pub const STILL_ARRIVING_MICROS: i64 = 3_600_000_000;
+
+/// Records of devices on one page of a search.
+pub const SEARCH_PAGE_MAX: usize = 1_000;
+
+/// How deep pages of a search go: it holds as many records until it knows which are the newest.
+pub const SEARCH_DEPTH_MAX: usize = 10_000;
+
+/// Events of a page where the search does not say (§7.2).
+pub const EVENTS_PAGE_DEFAULT: usize = 10;
+
+/// How far back a search for events looks where it does not say: a week (§7.2).
+pub const EVENTS_RANGE_DEFAULT_MICROS: i64 = 7 * 86_400_000_000;
+
 /// Jobs of one page of deletion details.
 pub const JOBS_PAGE_MAX: u32 = 1_000;
 

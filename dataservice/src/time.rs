@@ -17,7 +17,7 @@ use crate::params::Params;
 
 /// A time as the caller wrote it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Time {
+pub(crate) enum Time {
     /// What the clock of each asset shows.
     Local(DateTime),
     /// An instant.
@@ -75,7 +75,7 @@ fn micros(instant: jiff::Timestamp) -> Timestamp {
 }
 
 /// `2024-03-05 08:00:00[.SSS]`, or `2024-03-05T08:00:00[.SSS]` with an offset or `Z`.
-fn read_time(name: &str, text: &str) -> Result<Time> {
+pub(crate) fn read_time(name: &str, text: &str) -> Result<Time> {
     let wrong = || {
         Error::invalid(format!(
             "{name}: {text:?} is no time: write it as 2024-03-05 08:00:00 or 2024-03-05T08:00:00+08:00"

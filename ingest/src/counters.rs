@@ -14,11 +14,13 @@ pub enum TopicKind {
     Upload(Upload),
     /// Login and logout of sub-devices.
     Combine,
+    /// Events.
+    Event,
     /// Any other topic of the device's own.
     Other,
 }
 
-const KINDS: [&str; 6] = ["post", "post_batch", "resume", "resume_batch", "combine", "other"];
+const KINDS: [&str; 7] = ["post", "post_batch", "resume", "resume_batch", "combine", "other", "event"];
 const CODES: usize = Code::ALL.len();
 
 impl TopicKind {
@@ -27,6 +29,7 @@ impl TopicKind {
             TopicKind::Upload(upload) => upload as usize,
             TopicKind::Combine => 4,
             TopicKind::Other => 5,
+            TopicKind::Event => 6,
         }
     }
 }

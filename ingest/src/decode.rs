@@ -6,6 +6,8 @@
 pub mod arrow;
 mod assets;
 pub mod enos;
+pub mod event;
+pub mod integration;
 pub mod ndjson;
 mod rejects;
 pub(crate) mod scalar;

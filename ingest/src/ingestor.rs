@@ -3,7 +3,7 @@
 //! Owns: writing batches and counting what became durable, creating devices and points where the operator allows it.
 //! Does not own: any format or protocol.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use wattline_model::{AssetId, Batch, DataType, EnumKind, ModelId, SignalType, Timestamp};
@@ -13,6 +13,7 @@ use wattline_storage::Store;
 use crate::check;
 use crate::counters::{Counters, add};
 use crate::decode::enos::Missing;
+use crate::downlink::Downlink;
 use crate::limits::FUTURE_LIMIT_MICROS;
 use crate::mqtt::{Limiter, Sessions};
 
@@ -50,14 +51,34 @@ struct Inner {
     counters: Arc<Counters>,
     sessions: Sessions,
     limiter: Limiter,
+    downlink: Downlink,
+    rule: OnceLock<Rule>,
 }
+
+/// Tells the store of policies that a new model brought.
+type Rule = Box<dyn Fn() -> Result<(), wattline_storage::Error> + Send + Sync>;
 
 impl Ingestor {
     /// The way into `store` for the devices of `registry`.
     pub fn new(registry: Registry, store: Store, settings: IngestSettings) -> Ingestor {
         let counters = Arc::new(Counters::default());
         let (sessions, limiter) = (Sessions::default(), Limiter::default());
-        Ingestor { inner: Arc::new(Inner { registry, store, settings, counters, sessions, limiter }) }
+        let (downlink, rule) = (Downlink::default(), OnceLock::new());
+        let inner = Inner { registry, store, settings, counters, sessions, limiter, downlink, rule };
+        Ingestor { inner: Arc::new(inner) }
+    }
+
+    /// What is to be called when a model of the system came into being that policies are about. Without it the store
+    /// treats such a model as any other. Set once; later calls change nothing.
+    pub fn on_system_model(
+        &self,
+        rule: impl Fn() -> Result<(), wattline_storage::Error> + Send + Sync + 'static,
+    ) {
+        let _ = self.inner.rule.set(Box::new(rule));
+    }
+
+    pub(crate) fn tell_of_models(&self) -> Result<(), wattline_storage::Error> {
+        self.inner.rule.get().map_or(Ok(()), |rule| rule())
     }
 
     /// What was counted so far.
@@ -86,6 +107,10 @@ impl Ingestor {
 
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.inner.sessions
+    }
+
+    pub(crate) fn downlink(&self) -> &Downlink {
+        &self.inner.downlink
     }
 
     pub(crate) fn limiter(&self) -> &Limiter {

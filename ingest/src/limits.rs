@@ -54,6 +54,15 @@ pub const FILTER_BYTES_MAX: usize = 512;
 /// Sub-devices logged in through one gateway (device protocol §4.9).
 pub const SUB_DEVICES_MAX: usize = 200;
 
+/// Messages to one session that wait to be written. Commands go one at a time, a gateway has that many devices.
+pub const MAILBOX_MESSAGES_MAX: usize = 64;
+
+/// Answers of devices that are waited for at once, over all devices: a minute's patience for a large fleet.
+pub const DOWNLINKS_WAITING_MAX: usize = 100_000;
+
+/// Bytes of a device's answer that are looked at. Larger ones count as no answer.
+pub const REPLY_BYTES_MAX: usize = 64 * 1024;
+
 /// Devices the reconnect limiter remembers; past that it forgets those that are not locked.
 pub const LIMITER_DEVICES_MAX: usize = 100_000;
 

@@ -13,6 +13,7 @@
 mod answer;
 mod combine;
 mod connection;
+mod events;
 mod login;
 mod packet;
 mod session;

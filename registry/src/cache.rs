@@ -14,7 +14,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use wattline_model::{AssetId, Model, ModelId, OrgId};
 
-use crate::{Account, Device, Org, PolicyGroup, Product, ServiceAccount, Unformatted};
+use crate::{Account, Device, Org, PolicyGroup, Product, Records, ServiceAccount, Unformatted};
 
 /// A model with what the registry knows beside it.
 #[derive(Clone)]
@@ -52,6 +52,8 @@ pub(crate) enum Edit {
     PolicyGroups(Vec<PolicyGroup>),
     /// All organizations that keep unformatted data, as they are now.
     Unformatted(Vec<Unformatted>),
+    /// All places of records of devices, as they are now.
+    Records(Vec<Records>),
     /// An account that is new or has another password.
     Account(Arc<Account>),
     /// An account that is gone.
@@ -78,6 +80,7 @@ pub(crate) struct Cache {
     zones: HashSet<Arc<str>>,
     policy_groups: Arc<Vec<PolicyGroup>>,
     unformatted: Vec<Unformatted>,
+    records: Vec<Records>,
     accounts: BTreeMap<String, Arc<Account>>,
     service_accounts: BTreeMap<String, Arc<ServiceAccount>>,
     hasher: DefaultHashBuilder,
@@ -111,6 +114,11 @@ impl Cache {
     /// By organization and name.
     pub(crate) fn policy_groups(&self) -> &Arc<Vec<PolicyGroup>> {
         &self.policy_groups
+    }
+
+    /// Few: two an organization at most.
+    pub(crate) fn records(&self) -> &[Records] {
+        &self.records
     }
 
     /// Few: one an organization at most.
@@ -194,6 +202,7 @@ impl Cache {
             }
             Edit::PolicyGroups(groups) => self.policy_groups = Arc::new(groups),
             Edit::Unformatted(all) => self.unformatted = all,
+            Edit::Records(all) => self.records = all,
             Edit::Account(account) => drop(self.accounts.insert(account.name.clone(), account)),
             Edit::NoAccount(name) => drop(self.accounts.remove(&name)),
             Edit::ServiceAccount(account) => {

@@ -43,7 +43,10 @@ const _: () = assert!(TAGS_MAX * (TAG_KEY_BYTES_MAX + TAG_VALUE_CHARS_MAX * 4) <
 /// An identifier of an organization, model, point or product: 1 to 128 letters, digits, `_`, `.` and `-`, beginning
 /// with a letter, a digit or `_`. It becomes an SQL name, a JSON key or part of a topic or a path, so nothing that
 /// separates or matches there (`/ + # & | "` and blanks) can be in it.
-pub(crate) fn identifier(item: &str, field: &str, text: &str) -> Result<(), Error> {
+///
+/// # Errors
+/// Says what it may not hold.
+pub fn identifier(item: &str, field: &str, text: &str) -> Result<(), Error> {
     characters(item, field, text, "letters, digits, '_', '.' and '-'", |c| {
         c.is_ascii_alphanumeric() || matches!(c, b'_' | b'.' | b'-')
     })?;

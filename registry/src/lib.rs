@@ -7,7 +7,7 @@
 //! Does not own: measure-point data (`storage`), the digest by which a device proves itself (`ingest`), HTTP and the
 //! command line (`server`).
 //!
-//! Reading order: [`models`] → [`products`] → [`devices`] → [`orgs`] → [`policies`], [`unformatted`] → [`deletions`] →
+//! Reading order: [`models`] → [`products`] → [`devices`] → [`orgs`] → [`policies`], [`unformatted`], [`records`] → [`deletions`] →
 //! [`accounts`], [`services`] → [`audit`]; then `schema` (the file), `cache` (the memory), [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
 //!
 //! One change: *check → lock → look at the cache → transaction → commit (synced) → apply the edit to the cache*.
@@ -33,6 +33,7 @@ pub mod models;
 pub mod orgs;
 pub mod policies;
 pub mod products;
+pub mod records;
 mod schema;
 pub mod secret;
 pub mod services;
@@ -49,6 +50,7 @@ pub use models::{NewModel, NewPoint};
 pub use orgs::{DEFAULT_ORG, NewOrg, Org};
 pub use policies::{KeepFrom, Policy, PolicyGroup, PolicyPoint};
 pub use products::{NewProduct, Product};
+pub use records::{RecordKind, Records};
 pub use secret::Secret;
 pub use services::{NewServiceAccount, ServiceAccount};
 pub use unformatted::Unformatted;
@@ -180,6 +182,7 @@ fn recover(path: &Path) -> Result<(Connection, Cache), Error> {
     devices::load(&connection, &mut cache)?;
     policies::load(&connection, &mut cache)?;
     unformatted::load(&connection, &mut cache)?;
+    records::load(&connection, &mut cache)?;
     accounts::load(&connection, &mut cache)?;
     services::load(&connection, &mut cache)?;
     // Reading everything has filled the page cache; what is cached here is not read from there again.

@@ -15,6 +15,7 @@ use wattline_model::{DataType, EnumKind, Model, ModelId, OrgId, Point, PointId, 
 
 use crate::cache::{Cache, Edit, ModelEntry};
 use crate::error::{Error, ErrorKind};
+use crate::records::{DEVICE_COMMANDS, DEVICE_EVENTS};
 use crate::unformatted::UNFORMATTED;
 use crate::{Registry, check, number};
 
@@ -34,7 +35,7 @@ pub const MODEL_DEPTH_MAX: usize = 16;
 pub const RESERVED_POINT_KEYS: [&str; 4] = ["asset_id", "time", "product_key", "device_key"];
 
 /// Tables that stand beside the models' tables.
-pub const RESERVED_MODEL_KEYS: [&str; 3] = ["assets", "models", UNFORMATTED];
+pub const RESERVED_MODEL_KEYS: [&str; 5] = ["assets", "models", UNFORMATTED, DEVICE_EVENTS, DEVICE_COMMANDS];
 
 /// What the column of a point's quality has behind the point's key.
 pub const QUALITY_SUFFIX: &str = "_quality";

@@ -191,8 +191,10 @@ impl Registry {
             }
         }
         let rest = PointPolicy { history: Some(HistoryRule::AS_SENT), ..PointPolicy::default() };
-        for kept in self.cache().unformatted() {
-            policies.models.insert(kept.model, ModelPolicy { rest, ..ModelPolicy::default() });
+        let cache = self.cache();
+        let system = cache.unformatted().iter().map(|kept| kept.model);
+        for model in system.chain(cache.records().iter().map(|records| records.model)) {
+            policies.models.insert(model, ModelPolicy { rest, ..ModelPolicy::default() });
         }
         policies
     }
@@ -223,6 +225,10 @@ impl Registry {
         for kept in self.cache().unformatted() {
             let micros = kept.retention.map(|retention| keep_from(now_micros, retention));
             horizons.extend(micros.map(|micros| KeepFrom { model: kept.model, points: None, micros }));
+        }
+        for records in self.cache().records() {
+            let micros = records.keep_from(now_micros, keep_from);
+            horizons.extend(micros.map(|micros| KeepFrom { model: records.model, points: None, micros }));
         }
         horizons
     }

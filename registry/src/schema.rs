@@ -21,7 +21,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const PAGE_CACHE_KIB: i64 = 32 * 1_024;
 
 /// Migrations in order; `MIGRATIONS[i]` leads from version `i` to `i + 1`. Shipped ones are frozen.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6];
 
 const V1: &str = "
 CREATE TABLE orgs (
@@ -163,6 +163,17 @@ CREATE TABLE service_accounts (
     org INTEGER NOT NULL REFERENCES orgs (id),
     name TEXT NOT NULL,
     created_micros INTEGER NOT NULL
+) STRICT;
+";
+
+/// Where events of devices and commands to them are kept.
+const V6: &str = "
+CREATE TABLE records (
+    org INTEGER NOT NULL REFERENCES orgs (id),
+    kind TEXT NOT NULL,
+    model INTEGER NOT NULL REFERENCES models (id),
+    retention TEXT,
+    PRIMARY KEY (org, kind)
 ) STRICT;
 ";
 

@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use wattline_ingest::mqtt::{self, MqttListener};
 
+use crate::commands::Commands;
 use crate::config::sources::Gathered;
 use crate::config::{Settings, SettingsArgs};
 use crate::error::{Error, ErrorKind, Result};
@@ -109,7 +110,7 @@ async fn serve(settings: &Settings, gathered: &Gathered, queries: Handle, starte
         opening.map_err(|panic| Error::failed(format!("opening the data directory: {panic}")))??
     };
     check_reach(&bound, &opened, settings)?;
-    let app = Arc::new(app(settings, &opened, queries, started));
+    let app = Arc::new(app(settings, &opened, queries, started, &stop));
     let reports = ServerReports::new(gathered, app.store.shards().get(), Arc::clone(&app.operations));
     app.engine.report(Arc::new(reports));
     let mut tasks = JoinSet::new();
@@ -117,6 +118,7 @@ async fn serve(settings: &Settings, gathered: &Gathered, queries: Handle, starte
     let watching = tokio::spawn(deletions::watch(Arc::clone(&app.deletions), stop.clone()));
     let expiring = tokio::spawn(policies::watch(Arc::clone(&app), stop.clone()));
     let backing_up = tokio::spawn(backups::watch(Arc::clone(&app), settings.clone(), stop.clone()));
+    app.commands.recover().await?;
     let listening = bound.into_iter().map(|bound| start(bound, settings, &app, &stop, &mut tasks)).collect();
     announce(&app, listening, started);
 
@@ -140,7 +142,16 @@ async fn serve(settings: &Settings, gathered: &Gathered, queries: Handle, starte
     }
 }
 
-fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) -> App {
+fn app(
+    settings: &Settings,
+    opened: &Opened,
+    queries: Handle,
+    started: Instant,
+    stop: &CancellationToken,
+) -> App {
+    let ruling = Arc::new(Ruling::new(opened.registry.clone(), settings.others_latest_only));
+    let (rules, store) = (Arc::clone(&ruling), opened.store.clone());
+    opened.ingestor.on_system_model(move || rules.apply(&store));
     App {
         registry: opened.registry.clone(),
         store: opened.store.clone(),
@@ -148,7 +159,7 @@ fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) 
         engine: opened.engine.clone(),
         queries,
         operations: Arc::default(),
-        ruling: Ruling::new(opened.registry.clone(), settings.others_latest_only),
+        ruling,
         deletions: Arc::clone(&opened.deletions),
         backup_dir: settings.backup_dir.clone(),
         journaling: settings
@@ -160,6 +171,7 @@ fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) 
         statements: 0.into(),
         pg: Arc::default(),
         flight: Arc::default(),
+        commands: Arc::new(Commands::new(opened.ingestor.clone(), stop.clone())),
         data: http::dataservice::Api::new(settings, opened),
         metrics: http::metrics::HttpMetrics::default(),
         listening: OnceLock::new(),

@@ -13,7 +13,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 RUSTFLAGS="$flags" CARGO_TARGET_DIR="$target" \
     cargo build --quiet --release --locked --target "$host" --manifest-path tests/fuzz/Cargo.toml
 mkdir -p tests/fuzz/found
-for name in log manifest latest segment enos ndjson mqtt; do
+for name in log manifest latest segment enos ndjson mqtt integration expression; do
     corpus=$target/corpus/$name
     mkdir -p "$corpus"
     # Golden files of every version, or seeds of its own.

@@ -12,7 +12,7 @@
 
 mod entry;
 mod envelope;
-mod points;
+pub(crate) mod points;
 
 use std::borrow::Cow;
 use std::fmt;

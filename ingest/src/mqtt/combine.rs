@@ -133,6 +133,7 @@ impl Session {
             data["deviceSecret"] = device.secret.expose().into();
         }
         self.sub_devices.insert(device.asset);
+        self.endpoint.ingestor.downlink().reach(device.asset, &self.mailbox);
         self.others.insert(device.asset, device);
         Ok(data)
     }
@@ -168,6 +169,7 @@ impl Session {
         match device.filter(|d| self.others.remove(&d.asset).is_some()) {
             Some(device) => {
                 self.sub_devices.remove(&device.asset);
+                self.endpoint.ingestor.downlink().lose(device.asset, &self.mailbox);
                 Ok(described(&device))
             }
             None => Err((Code::SubDevice, "the sub-device is not logged in".to_owned())),

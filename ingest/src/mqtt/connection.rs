@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,10 @@ use super::packet::{self, Frame, Version, kind, reason};
 use super::session::{End, Session, Turn};
 use crate::counters::{Closed, Refused, TopicKind, add};
 use crate::decode::enos::Upload;
-use crate::limits::{CONNECT_BYTES_MAX, PACKET_BYTES_MAX, READ_BUFFER_BUSY_BYTES, READ_BUFFER_IDLE_BYTES};
+use crate::downlink::Outgoing;
+use crate::limits::{
+    CONNECT_BYTES_MAX, MAILBOX_MESSAGES_MAX, PACKET_BYTES_MAX, READ_BUFFER_BUSY_BYTES, READ_BUFFER_IDLE_BYTES,
+};
 
 /// How long a connection may be quiet before it gives back the buffers of busier times.
 const QUIET: Duration = Duration::from_secs(1);
@@ -143,7 +146,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         let endpoint = Arc::clone(&self.endpoint);
         let asset = login.device.asset;
         let end = endpoint.shutdown.child_token();
-        let Some(mut session) = Session::new(Arc::clone(&endpoint), connect.version, login) else {
+        let (mailbox, mut outgoing) = mpsc::channel(MAILBOX_MESSAGES_MAX);
+        let session = Session::new(Arc::clone(&endpoint), connect.version, login, mailbox);
+        let Some(mut session) = session else {
             return endpoint.ingestor.count().refused(Refused::Registry);
         };
         session.wants_reasons = connect.wants_reasons;
@@ -162,7 +167,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         packet::put_connack(&mut self.output, connect.version, reason::SUCCESS, PACKET_BYTES_MAX, "");
         session.put_activation(&mut self.output);
         drop(connect);
-        let over = self.circle(&mut session, keep_alive, &end).await;
+        session.reach_all();
+        let over = self.circle(&mut session, &mut outgoing, keep_alive, &end).await;
+        session.lose_all();
         if let Some((number, _)) = number {
             endpoint.ingestor.sessions().end(asset, number);
         }
@@ -179,7 +186,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// Reads, writes, answers; again and again.
-    async fn circle(&mut self, session: &mut Session, keep_alive: Duration, end: &CancellationToken) -> End {
+    async fn circle(
+        &mut self,
+        session: &mut Session,
+        outgoing: &mut mpsc::Receiver<Outgoing>,
+        keep_alive: Duration,
+        end: &CancellationToken,
+    ) -> End {
         let mut heard = Instant::now();
         let ended = end.cancelled();
         let clock = tokio::time::sleep(keep_alive);
@@ -190,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             }
             let turn = session.take(&self.input, &mut self.output);
             self.input.advance(turn.taken);
-            let (again, partial) = (turn.taken > 0 || !turn.missing.is_empty(), turn.partial);
+            let (again, partial) = (turn.taken > 0 || turn.is_to_register(), turn.partial);
             if let Some(over) = self.settle(session, turn).await {
                 return over;
             }
@@ -215,6 +228,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                             break;
                         }
                     },
+                    // The session holds a sender, so this never ends.
+                    Some(message) = outgoing.recv() => {
+                        session.put_outgoing(message, &mut self.output);
+                        if self.send().await.is_err() {
+                            return End::new(Closed::NotReading, reason::UNSPECIFIED, "commands were not read");
+                        }
+                    }
                     () = &mut clock => {
                         let silent = heard.elapsed();
                         if silent >= keep_alive {
@@ -250,6 +270,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         for (upload, &n) in Upload::ALL.into_iter().zip(&turn.accepted) {
             if n > 0 {
                 ingestor.count().accepted(TopicKind::Upload(upload), n);
+            }
+        }
+        ingestor.count().accepted(TopicKind::Event, turn.events);
+        if let Some(new) = turn.new_event {
+            session.points_tried = true;
+            let ingestor = ingestor.clone();
+            match tokio::task::spawn_blocking(move || ingestor.register_event(&new)).await {
+                Ok(Ok(())) => {}
+                // The message is decoded again, and then refused.
+                Ok(Err(e)) => tracing::info!(error = %e, "an event's name was not registered"),
+                Err(e) => tracing::error!(error = %e, "registering an event's name failed"),
             }
         }
         if !turn.missing.is_empty() {

@@ -15,13 +15,17 @@ use wattline_registry::Device;
 
 use super::Endpoint;
 use super::answer::{Answer, puback_reason};
+use super::events::NewEvent;
 use super::login::Login;
 use super::packet::{self, Frame, Malformed, Publish, Version, kind, reason};
 use super::topics::{Request, Space, Subscriptions, keys};
 use crate::code::Code;
 use crate::counters::{Closed, TopicKind, add};
 use crate::decode::enos::{Context, Missing, Upload, decode};
-use crate::limits::{ANSWER_BYTES_MAX, DISCARD_BYTES_MAX, PACKET_BYTES_MAX, PUBLISH_HEADER_BYTES_MAX};
+use crate::downlink::{Mailbox, Outgoing, Reply};
+use crate::limits::{
+    ANSWER_BYTES_MAX, DISCARD_BYTES_MAX, PACKET_BYTES_MAX, PUBLISH_HEADER_BYTES_MAX, REPLY_BYTES_MAX,
+};
 use crate::resolve::{KeyOrder, SubDevices};
 
 /// Why a connection is to end.
@@ -57,9 +61,20 @@ pub(crate) struct Turn {
     pub(crate) accepted: [u64; Upload::ALL.len()],
     /// Points to register before the next message, which was not taken, is tried again.
     pub(crate) missing: Vec<Missing>,
+    /// Events accepted: to be counted once durable.
+    pub(crate) events: u64,
+    /// The name of an event to give a place before the message, which was not taken, is tried again.
+    pub(crate) new_event: Option<NewEvent>,
     /// The connection ends after what was taken is written and answered.
     pub(crate) end: Option<End>,
-    now: Timestamp,
+    pub(super) now: Timestamp,
+}
+
+impl Turn {
+    /// Whether something is to be created before the next message is taken.
+    pub(crate) fn is_to_register(&self) -> bool {
+        !self.missing.is_empty() || self.new_event.is_some()
+    }
 }
 
 /// A message too large to be kept whose rest is still to come.
@@ -92,13 +107,20 @@ pub(crate) struct Session {
     /// The largest packet it takes.
     pub(crate) packet_max: usize,
     discard: Option<Discard>,
+    /// What is to be sent to this session's devices.
+    pub(super) mailbox: Mailbox,
     /// Registering points was tried for the next message: it is not tried again.
     pub(crate) points_tried: bool,
 }
 
 impl Session {
     /// The session of a login; `None` where its model is gone.
-    pub(crate) fn new(endpoint: Arc<Endpoint>, version: Version, login: Login) -> Option<Session> {
+    pub(crate) fn new(
+        endpoint: Arc<Endpoint>,
+        version: Version,
+        login: Login,
+        mailbox: Mailbox,
+    ) -> Option<Session> {
         let registry = endpoint.ingestor.registry();
         let registry_version = registry.version();
         let model = registry.model(login.device.model)?;
@@ -120,6 +142,7 @@ impl Session {
             packet_max: usize::MAX,
             discard: None,
             points_tried: false,
+            mailbox,
             endpoint,
         })
     }
@@ -134,10 +157,12 @@ impl Session {
             partial: None,
             accepted: [0; Upload::ALL.len()],
             missing: Vec::new(),
+            events: 0,
+            new_event: None,
             end,
             now: ingestor.now(),
         };
-        while turn.end.is_none() && turn.missing.is_empty() && out.len() < ANSWER_BYTES_MAX {
+        while turn.end.is_none() && !turn.is_to_register() && out.len() < ANSWER_BYTES_MAX {
             let rest = &buffer[turn.taken..];
             if rest.is_empty() {
                 break;
@@ -251,7 +276,10 @@ impl Session {
             Request::Upload(upload) => TopicKind::Upload(upload),
             Request::Combine(_) => TopicKind::Combine,
             Request::Other => TopicKind::Other,
+            Request::Event => TopicKind::Event,
             Request::Answer => {
+                let asset = other.as_ref().unwrap_or(&self.device).asset;
+                self.answered(asset, message.payload);
                 self.acknowledge(message.qos, message.packet_id, Code::Ok, "", out);
                 return true;
             }
@@ -264,6 +292,7 @@ impl Session {
         } else {
             match request {
                 Request::Upload(upload) => return self.upload(upload, message, other, turn, out),
+                Request::Event => return self.event(message, other, turn, out),
                 Request::Combine(request) => self.combine(request, message.payload, &mut answer),
                 _ => answer.refuse(Code::NotSupported, "requests to this topic are not supported yet"),
             }
@@ -321,7 +350,7 @@ impl Session {
     }
 
     /// PUBACK and, where somebody listens, `_reply`.
-    fn answer(&mut self, answer: &Answer<'_>, out: &mut Vec<u8>) {
+    pub(super) fn answer(&mut self, answer: &Answer<'_>, out: &mut Vec<u8>) {
         self.acknowledge(answer.qos, answer.packet_id, answer.code, &answer.message, out);
         let heard = match answer.kind {
             TopicKind::Upload(upload) if answer.own_topic => self.subscriptions.hears_upload(upload),
@@ -390,6 +419,61 @@ impl Session {
         taken
     }
 
+    /// Puts a message to one of the session's devices into `out`. The published SDKs wait for commands without ever
+    /// subscribing to their topics, so a subscription is not asked for.
+    pub(crate) fn put_outgoing(&self, outgoing: Outgoing, out: &mut Vec<u8>) {
+        let Outgoing { topic, payload, sent } = outgoing;
+        let fits = payload.len() + topic.len() + 8 <= self.packet_max;
+        if fits {
+            packet::put_publish(out, self.version, &[&topic], &payload);
+        }
+        // Whoever sent it may have given up.
+        let _ = sent.send(fits);
+    }
+
+    /// A device's answer to something that was sent to it. What is no answer is passed over: nobody waits for it.
+    fn answered(&self, asset: AssetId, payload: &[u8]) {
+        #[derive(serde::Deserialize)]
+        struct Answered {
+            id: Option<serde_json::Value>,
+            code: Option<serde_json::Value>,
+            #[serde(default)]
+            data: serde_json::Value,
+            message: Option<String>,
+        }
+        if payload.len() > REPLY_BYTES_MAX {
+            return;
+        }
+        let Ok(Answered { id, code, data, message }) = serde_json::from_slice(payload) else { return };
+        let id = match id {
+            Some(serde_json::Value::String(id)) => id,
+            Some(serde_json::Value::Number(id)) => id.to_string(),
+            _ => return,
+        };
+        // The published Python SDK sends its own refusals with the code as a text.
+        let number = |code: serde_json::Value| code.as_i64().or_else(|| code.as_str()?.parse().ok());
+        let code = code.map_or(Some(200), number);
+        let Some(code) = code else { return };
+        let message = message.filter(|text| !text.is_empty());
+        self.endpoint.ingestor.downlink().answered(asset, id, Reply { code, data, message });
+    }
+
+    /// From now on messages to the session's devices come here.
+    pub(crate) fn reach_all(&self) {
+        let downlink = self.endpoint.ingestor.downlink();
+        if !self.activation {
+            downlink.reach(self.device.asset, &self.mailbox);
+            self.others.keys().for_each(|&asset| downlink.reach(asset, &self.mailbox));
+        }
+    }
+
+    /// Messages to the session's devices do not come here any more.
+    pub(crate) fn lose_all(&self) {
+        let downlink = self.endpoint.ingestor.downlink();
+        downlink.lose(self.device.asset, &self.mailbox);
+        self.others.keys().for_each(|&asset| downlink.lose(asset, &self.mailbox));
+    }
+
     /// Keeps what the session knows of its devices in step with the registry.
     fn refresh(&mut self) -> Result<(), End> {
         let registry = self.endpoint.ingestor.registry();
@@ -401,7 +485,14 @@ impl Session {
         let gone = || End::new(Closed::Disabled, reason::NOT_AUTHORIZED, "723 the device is disabled");
         self.device = registry.asset(self.device.asset).filter(|d| d.enabled).ok_or_else(gone)?;
         self.model = registry.model(self.device.model).ok_or_else(gone)?;
-        self.others.retain(|asset, _| registry.asset(*asset).is_some_and(|d| d.enabled));
+        let downlink = self.endpoint.ingestor.downlink();
+        self.others.retain(|asset, _| {
+            let stays = registry.asset(*asset).is_some_and(|d| d.enabled);
+            if !stays {
+                downlink.lose(*asset, &self.mailbox);
+            }
+            stays
+        });
         let others = &self.others;
         self.sub_devices.retain(|asset| others.contains_key(asset));
         Ok(())

@@ -2,6 +2,7 @@
 
 use wattline_registry::Device;
 
+use super::events::event_of;
 use crate::decode::enos::Upload;
 use crate::limits::{FILTER_BYTES_MAX, SUBSCRIPTIONS_MAX};
 
@@ -28,6 +29,8 @@ impl Combine {
 pub(crate) enum Request {
     Upload(Upload),
     Combine(Combine),
+    /// An event.
+    Event,
     /// The device's answer to something we sent.
     Answer,
     /// Anything else: not supported.
@@ -62,6 +65,7 @@ impl Space {
             return Some(match upload {
                 Some(upload) => Request::Upload(upload),
                 None if rest.ends_with("_reply") || rest.starts_with("rrpc/response/") => Request::Answer,
+                None if event_of(rest).is_some() => Request::Event,
                 None => Request::Other,
             });
         }

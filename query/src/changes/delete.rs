@@ -98,7 +98,7 @@ impl Engine {
         texts: impl Iterator<Item = &'a str>,
     ) -> Result<Vec<AssetId>, Error> {
         let registry = self.catalog().registry();
-        let of_all_models = registry.is_unformatted(model.id);
+        let of_all_models = registry.is_of_all_models(model.id);
         let number = |text: &str| match registry.asset_by_key(text) {
             None => Err(wrong(format!("asset_id: asset {text} does not exist"))),
             Some(device) if !of_all_models && device.model != model.id => {

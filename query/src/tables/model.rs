@@ -40,7 +40,7 @@ pub(crate) struct Samples {
     columns: Columns,
     registry: Registry,
     store: Store,
-    /// Whether its assets are those of any model: it is the table of unformatted data.
+    /// Whether its assets are those of any model: it is a table of the system.
     is_of_all_models: bool,
     /// Whether the text ids of *all* the model's assets ascend with their numbers. Kept as long as this table, and so
     /// as long as the registry does not change.
@@ -76,7 +76,7 @@ impl ModelTable {
 impl Samples {
     fn new(model: Arc<Model>, stored: ModelId, registry: Registry, store: Store) -> Samples {
         let columns = Columns::of_samples(&model);
-        let is_of_all_models = registry.is_unformatted(model.id);
+        let is_of_all_models = registry.is_of_all_models(model.id);
         let in_key_order = OnceLock::new();
         Samples { model, stored, columns, registry, store, is_of_all_models, in_key_order }
     }

@@ -26,8 +26,9 @@ use wattline_dataservice::deletions::Planned;
 use wattline_dataservice::limits::ROWS_MAX;
 use wattline_dataservice::{
     Access, Call, Caller, DataService, Error, ErrorKind, Operation, Params, Result as Answered, Version,
-    refusal,
+    refusal, v1,
 };
+use wattline_model::Deletion;
 
 use super::body::{media_type, whole};
 use super::error::{ApiError, ApiKind};
@@ -36,7 +37,14 @@ use crate::config::Settings;
 use crate::open::Opened;
 
 /// Where the data service's paths begin.
-const OWN: [&str; 3] = ["/tsdb-service/", "/tsdb-policy/", "/apim-token-service/"];
+const OWN: [&str; 6] = [
+    "/tsdb-service/",
+    "/tsdb-policy/",
+    "/apim-token-service/",
+    "/dataService/",
+    "/connect-service/",
+    "/connectService/",
+];
 
 /// Bytes that a read of [`ROWS_MAX`] rows may take until it is answered: the rows, their texts, the JSON of them.
 const READ_BYTES: u64 = 256 << 20;
@@ -77,6 +85,38 @@ impl Api {
     }
 }
 
+impl Api {
+    /// Runs what reads history on a thread where that is allowed, when there is room for `rows` more rows, within the
+    /// time of a read.
+    ///
+    /// # Errors
+    /// `Busy` where no room comes free; `Bug` where `act` panics.
+    pub(super) async fn waiting<T: Send + 'static>(
+        &self,
+        rows: usize,
+        act: impl FnOnce(&DataService, &Call<'_>) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let rows = u32::try_from(rows.clamp(ROWS_MIN, ROWS_MAX)).expect("the limit fits");
+        let permit =
+            tokio::time::timeout(ADMISSION_MAX, Arc::clone(&self.room).acquire_many_owned(rows)).await;
+        let busy = || ApiError::new(ApiKind::Busy, "too many large reads are under way");
+        let permit = permit.map_err(|_| busy())?.expect("nobody closes the semaphore");
+        let (service, deadline) = (self.service.clone(), Instant::now() + self.timeout);
+        let given_up = GivenUp(Arc::default());
+        let flag = Arc::clone(&given_up.0);
+        let task = tokio::task::spawn_blocking(move || {
+            let _held = permit;
+            let stopped = move || flag.load(Ordering::Relaxed) || Instant::now() > deadline;
+            // Whose data it may see was decided before.
+            let told = Call { caller: Caller::Operator, now_micros: now_micros(), stopped: &stopped };
+            act(&service, &told)
+        });
+        let answer = task.await.map_err(|panic| ApiError::new(ApiKind::Bug, panic));
+        drop(given_up);
+        answer
+    }
+}
+
 /// Whether a path is the data service's, which has its own way of letting callers in.
 pub fn is_own(path: &str) -> bool {
     OWN.iter().any(|own| path.starts_with(own))
@@ -93,7 +133,13 @@ pub fn routes(mut router: Router<Arc<App>>) -> Router<Arc<App>> {
             router = router.route(&path, get(read).post(read));
         }
     }
+    for (operation, path) in v1::PATHS.into_iter().chain([(Operation::Raw, v1::RAW_BEFORE)]) {
+        let read = move |State(app): State<Arc<App>>, request: Request| read_v1(app, request, operation);
+        router = router.route(path, get(read));
+    }
     router
+        .route(v1::METADATA, get(metadata_v1))
+        .route("/tsdb-service/v2.1/data/meta-delete", post(delete_metadata))
         .route("/tsdb-service/v2.1/data/tsdb-delete", post(submit_deletion))
         .route("/tsdb-service/v2.1/data/delete-detail", get(deletion_details))
         .route("/tsdb-service/v2.1/data/resubmit", put(resubmit_deletion))
@@ -158,24 +204,69 @@ async fn read(app: Arc<App>, request: Request, operation: Operation) -> Response
         {
             return delete_latest(&app, &call).await;
         }
-        if operation.in_memory() {
-            let never = || false;
-            let told = Call { caller: call.caller, now_micros: now_micros(), stopped: &never };
-            return Ok(app.data.service.read(operation, &call.params, &told)?);
-        }
-        let rows = match operation {
-            // They have no page.
-            Operation::Di | Operation::DiDuration => ROWS_MAX,
-            // It may find all assets of a model.
-            Operation::FilterLatest if !call.params.is_given("assetIds") => {
-                wattline_dataservice::limits::FILTER_ASSETS_MAX
-            }
-            Operation::FilterLatest | Operation::CurrentDay => call.params.series_asked(),
-            _ => call.params.rows_asked(),
-        };
-        waiting(&app, call, rows, move |service, params, told| service.read(operation, params, told)).await
+        answer_read(&app, call, operation).await
     })
     .await
+}
+
+async fn answer_read(app: &Arc<App>, call: Admitted, operation: Operation) -> Outcome {
+    if operation.in_memory() {
+        let never = || false;
+        let told = Call { caller: call.caller, now_micros: now_micros(), stopped: &never };
+        return Ok(app.data.service.read(operation, &call.params, &told)?);
+    }
+    let rows = match operation {
+        // They have no page.
+        Operation::Di | Operation::DiDuration => ROWS_MAX,
+        // It may find all assets of a model.
+        Operation::FilterLatest if !call.params.is_given("assetIds") => {
+            wattline_dataservice::limits::FILTER_ASSETS_MAX
+        }
+        Operation::FilterLatest | Operation::CurrentDay => call.params.series_asked(),
+        _ => call.params.rows_asked(),
+    };
+    waiting(app, call, rows, move |service, params, told| service.read(operation, params, told)).await
+}
+
+/// A call by its name of May 2019.
+async fn read_v1(app: Arc<App>, request: Request, operation: Operation) -> Response {
+    in_envelope(Version::V20, async move {
+        let call = admit(&app, request, Version::V20).await?;
+        v1::check(operation, &call.params)?;
+        let page_size = call.params.text("pageSize").and_then(|size| size.parse().ok());
+        let answer = answer_read(&app, call, operation).await?;
+        Ok(v1::page(&answer, page_size)?)
+    })
+    .await
+}
+
+/// `getPointsTSDBMetaData`: the path of May 2019 of what `/tsdb-policy/v2.0/policies` tells.
+async fn metadata_v1(State(app): State<Arc<App>>, request: Request) -> Response {
+    metadata(State(app), request).await
+}
+
+async fn delete_metadata(State(app): State<Arc<App>>, request: Request) -> Response {
+    in_envelope(Version::V21, async move {
+        let call = admit(&app, request, Version::V21).await?;
+        app.take_changes()?;
+        let operator = call.operator.clone();
+        let deletion = planned(&app, call).await?;
+        let job = app.deletions.submit(deletion, &operator).await?;
+        Ok(app.data.service.submitted(Version::V21, job.id))
+    })
+    .await
+}
+
+/// What deletes a point's metadata. Looking for its history waits for the disk.
+async fn planned(app: &Arc<App>, call: Admitted) -> Result<Deletion, Failed> {
+    let (service, timeout) = (app.data.service.clone(), app.data.timeout);
+    let looked = tokio::task::spawn_blocking(move || {
+        let deadline = Instant::now() + timeout;
+        let stopped = move || Instant::now() > deadline;
+        let told = Call { caller: call.caller, now_micros: now_micros(), stopped: &stopped };
+        service.metadata_to_delete(&call.params, &told)
+    });
+    Ok(looked.await.map_err(|panic| ApiError::new(ApiKind::Bug, panic))??)
 }
 
 async fn metadata(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -303,7 +394,7 @@ async fn admit(app: &App, request: Request, version: Version) -> Result<Admitted
     Ok(Admitted { params, caller, operator, action })
 }
 
-fn pairs(encoded: &[u8]) -> Vec<(String, String)> {
+pub(super) fn pairs(encoded: &[u8]) -> Vec<(String, String)> {
     url::form_urlencoded::parse(encoded).into_owned().collect()
 }
 
@@ -339,7 +430,7 @@ async fn read_form(head: &Parts, body: Bytes) -> Result<Vec<(String, String)>, A
 }
 
 /// Who calls: a signed call, a token alone, the operator's token, or anybody where nobody must prove anything.
-fn let_in(
+pub(super) fn let_in(
     app: &App,
     headers: &HeaderMap,
     query: &[(String, String)],
@@ -356,6 +447,10 @@ fn let_in(
             body,
         };
         app.data.access.signed(&app.registry, &signed, now_micros())
+    } else if let Some(signed) =
+        body.is_empty().then(|| v1::signed(&app.registry, query, now_micros())).flatten()
+    {
+        signed
     } else if let Some(shown) = bearer(headers) {
         if app.http.token.as_ref().is_some_and(|token| is_token(token, shown)) {
             return Ok((Caller::Operator, OPERATOR.to_owned()));

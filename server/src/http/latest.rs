@@ -67,7 +67,7 @@ fn point_json(point: &Point, latest: &Option<Latest>, changed: &Option<Latest>) 
 }
 
 /// NaN and infinities have no form in JSON and are `null`, as in answers of `/sql`.
-fn value_json(data_type: DataType, value: &Value) -> Json_ {
+pub(super) fn value_json(data_type: DataType, value: &Value) -> Json_ {
     match (data_type, value) {
         (DataType::Date, Value::Int(micros)) => civil(*micros).into(),
         (DataType::Timestamp, Value::Int(micros)) => iso(Timestamp(*micros)).into(),

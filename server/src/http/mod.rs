@@ -4,19 +4,23 @@
 //! what exists (`registry`), decoding of samples (`ingest`), SQL (`query`), durability (`storage`).
 //!
 //! Reading order: [`connection`] → this file (routes, frame) → [`samples`], [`sql`] (with [`encode`]), [`latest`],
-//! [`dataservice`], [`registry`], [`accounts`], [`services`], [`policies`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
+//! [`dataservice`], [`connect`] (with [`integration`], [`events`], [`commands`]), [`registry`], [`accounts`], [`services`], [`policies`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
 //!
 //! One request: *accept → TLS → head → count → token → handler → answer*. A panic in a handler is answered 500 and ends
 //! there.
 
 pub mod accounts;
 pub mod body;
+pub mod commands;
+pub mod connect;
 pub mod connection;
 pub mod dataservice;
 pub mod deletions;
 pub mod encode;
 pub mod error;
+pub mod events;
 pub mod health;
+pub mod integration;
 pub mod latest;
 pub mod metrics;
 pub mod operations;
@@ -51,6 +55,7 @@ use wattline_storage::Store;
 
 use self::error::{ApiError, ApiKind};
 use self::metrics::HttpMetrics;
+use crate::commands::Commands;
 use crate::config::HttpSettings;
 use crate::deletions::Jobs;
 use crate::flight::FlightMetrics;
@@ -80,7 +85,7 @@ pub struct App {
     /// Checks and backups.
     pub operations: Arc<Operations>,
     /// Keeps the store to the storage policies.
-    pub ruling: Ruling,
+    pub ruling: Arc<Ruling>,
     /// Deletion jobs.
     pub deletions: Arc<Jobs>,
     /// Where backups go, where that is set.
@@ -95,6 +100,8 @@ pub struct App {
     pub pg: Arc<crate::pg::metrics::Metrics>,
     /// Counts of what goes over Flight.
     pub flight: Arc<FlightMetrics>,
+    /// Commands to devices.
+    pub commands: Arc<Commands>,
     /// The data service.
     pub data: dataservice::Api,
     /// Counts of requests.
@@ -186,7 +193,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/operations/backup", post(operations::backup))
         .route("/operations/{id}", get(operations::show).delete(operations::cancel))
         .route("/backups", get(operations::list_backups));
-    dataservice::routes(Router::new())
+    let own = integration::routes(dataservice::routes(Router::new()));
+    commands::routes(events::routes(own))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::render))

@@ -85,14 +85,7 @@ impl State<'_, '_, '_> {
         let Some(model) = registry.unformatted(org).and_then(|kept| registry.model(kept.model)) else {
             return false;
         };
-        let text = match serde_json::from_str::<Cow<'_, str>>(value) {
-            Ok(text) => text.into_owned(),
-            Err(_) if value == "null" => return false,
-            Err(_) => value.to_owned(),
-        };
-        if text.is_empty() || text.len() > JSON_BYTES_MAX {
-            return false;
-        }
+        let Some(text) = unformatted_text(value) else { return false };
         match model.point_by_key(key) {
             Some(point) => {
                 self.unformatted.push((point.id, text));
@@ -106,6 +99,17 @@ impl State<'_, '_, '_> {
             }
         }
     }
+}
+
+/// What is kept of a value that no model defines: texts as they are, all else as the JSON that came; `None` where it is
+/// nothing, or too much.
+pub(crate) fn unformatted_text(value: &str) -> Option<String> {
+    let text = match serde_json::from_str::<Cow<'_, str>>(value) {
+        Ok(text) => text.into_owned(),
+        Err(_) if value == "null" => return None,
+        Err(_) => value.to_owned(),
+    };
+    (!text.is_empty() && text.len() <= JSON_BYTES_MAX).then_some(text)
 }
 
 fn unknown(state: &mut State<'_, '_, '_>, place: Place, model: &Model, key: &str) {
@@ -123,7 +127,7 @@ fn seed_of(data_type: DataType, raw_numbers: bool) -> CellSeed {
 }
 
 /// The definition of an unknown point that its first value suggests.
-fn guess(model: &Model, key: &str, cell: &Cell<'_>) -> Option<Missing> {
+pub(crate) fn guess(model: &Model, key: &str, cell: &Cell<'_>) -> Option<Missing> {
     let data_type = match &cell.value {
         Scalar::Bool(_) => DataType::Bool,
         Scalar::Int(_) | Scalar::UInt(_) | Scalar::Float(_) | Scalar::Number(_) => DataType::Double,

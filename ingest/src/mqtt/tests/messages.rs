@@ -196,7 +196,7 @@ async fn what_is_not_supported_says_so() {
         let mut client = Client::login(&server, version, "pkT", "dkT").await;
         client.subscribe(&["/sys/pkT/dkT/#"]).await;
         for topic in
-            ["thing/event/OverTemp/post", "thing/attribute/update", "thing/tag/query", "ota/device/inform"]
+            ["thing/event/a/b/post", "thing/attribute/update", "thing/tag/query", "ota/device/inform"]
         {
             let topic = format!("/sys/pkT/dkT/{topic}");
             let reason = client.publish(&topic, 1, r#"{"id":"1"}"#).await;
@@ -232,4 +232,58 @@ async fn unknown_points_join_the_model_where_the_operator_allows_it() {
     assert_eq!(client.reply().await.1["code"], 200);
     assert_eq!(server.latest("pkT", "dkT", "Temp"), Some((T, Value::Float(1.0))));
     server.stop().await;
+}
+
+#[tokio::test]
+async fn messages_go_down_to_devices_and_through_their_gateways_and_answers_come_back() {
+    let server = Server::start().await;
+    let (device, other) = (server.plant.device("pkT", "dkT").asset, server.plant.device("pkS", "dkS1").asset);
+    let ingestor = server.ingestor.clone();
+    let ask = |asset, topic: &str, id: &'static str, ms| {
+        let (ingestor, topic) = (ingestor.clone(), topic.to_owned());
+        tokio::spawn(async move {
+            ingestor.ask(asset, topic, id, b"{}".to_vec(), Duration::from_millis(ms)).await
+        })
+    };
+    let set = "/sys/pkT/dkT/thing/service/measurepoint/set";
+    assert_eq!(ask(device, set, "1", 5_000).await.unwrap(), Err(crate::Unanswered::Unreachable));
+    let mut client = Client::login(&server, Version::V311, "pkT", "dkT").await;
+    // It never subscribed, as the published SDKs do not.
+    let asked = ask(device, set, "2", 10_000);
+    assert_eq!(client.reply().await.0, set);
+    client.publish(&format!("{set}_reply"), 1, r#"{"id":"2","code":"1101","message":"no handler"}"#).await;
+    let told = asked.await.unwrap().unwrap();
+    assert_eq!((told.code, told.message.as_deref()), (1101, Some("no handler")));
+    assert_eq!(ask(device, set, "3", 50).await.unwrap(), Err(crate::Unanswered::TimedOut));
+
+    let mut gateway = Client::login(&server, Version::V311, "pkG", "dkG").await;
+    assert!(!ingestor.reaches(other));
+    gateway.subscribe(&["/ext/session/pkG/dkG/#"]).await;
+    let login = combine_login("dkS1");
+    gateway.publish("/ext/session/pkG/dkG/combine/login", 2, &login).await;
+    assert_eq!(gateway.reply().await.1["code"], 200);
+    assert!(ingestor.reaches(other));
+    let get = "/sys/pkS/dkS1/thing/service/measurepoint/get";
+    let asked = ask(other, get, "4", 10_000);
+    assert_eq!(gateway.reply().await.0, get);
+    gateway.publish(&format!("{get}_reply"), 3, r#"{"id":4,"code":200,"data":{"Temp":23}}"#).await;
+    assert_eq!(asked.await.unwrap().unwrap().data, serde_json::json!({"Temp": 23}));
+    drop(gateway);
+    timeout(WAIT, async {
+        while ingestor.reaches(other) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    server.stop().await;
+}
+
+/// A login of sub-device `key` of `pkS` that is signed right.
+fn combine_login(key: &str) -> String {
+    let sign = password("sub", key, "pkS", "s3cr3tDemo");
+    format!(
+        r#"{{"id":"9","version":"1.1","method":"combine.login","params":{{"productKey":"pkS","deviceKey":"{key}",
+        "clientId":"sub","timestamp":"1767225600000","signMethod":"sha256","secureMode":"2","sign":"{sign}"}}}}"#
+    )
 }
