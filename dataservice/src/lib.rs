@@ -9,7 +9,7 @@
 //! it is synchronous; whoever calls decides on which thread.
 //!
 //! Reading order: [`params`], `time`, `selection` → [`service`] → `stored`, `history`, `read` → `cell`, `items`,
-//! `answer`; beside that path [`access`], [`deletions`], [`error`], [`limits`].
+//! `answer`; beside that path [`access`], [`deletions`], [`manage`] (who exists), [`error`], [`limits`].
 //!
 //! The contract is EnOS's public data service; where that is silent or contradicts itself, `docs/compatibility.md`
 //! says what is done here.
@@ -22,6 +22,7 @@ pub mod error;
 mod history;
 mod items;
 pub mod limits;
+pub mod manage;
 pub mod params;
 mod read;
 mod selection;

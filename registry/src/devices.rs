@@ -171,6 +171,27 @@ impl Registry {
         self.create_all(new, Some((operator, now_micros)))
     }
 
+    /// Whether [`Registry::register_devices`] would take `new` by itself, as of now. Memory only.
+    ///
+    /// # Errors
+    /// Those it would have.
+    pub fn check_device(&self, new: &NewDevice) -> Result<(), Error> {
+        let checked = check_device(new.clone(), &mut HashMap::new())?;
+        let (new, item) = (&checked.new, item(new));
+        let cache = self.cache();
+        let product = cache.product(&new.product_key);
+        let product = product.ok_or_else(|| Error::not_found(format!("product {}", new.product_key)))?;
+        if let Some(entry) = cache.model(product.product.model) {
+            attributes::check_values(&item, &entry.attributes, &new.attributes, true)?;
+        }
+        match &new.device_key {
+            Some(key) if cache.device(&new.product_key, key).is_some() => {
+                Err(Error::conflict(item, "deviceKey", "is taken").under(Rule::DeviceKey))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// How many devices a product has.
     pub fn product_size(&self, product_key: &str) -> usize {
         self.cache().product_size(product_key)

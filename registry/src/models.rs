@@ -203,7 +203,21 @@ impl Registry {
     /// # Errors
     /// `Conflict` where the model or a descendant has the key with another definition; then nothing is added.
     pub fn add_points(&self, model: ModelId, points: Vec<NewPoint>) -> Result<Arc<Model>, Error> {
-        self.add(model, points, false)
+        self.add(model, points, false, None)
+    }
+
+    /// [`Registry::add_points`] for a person, who is noted.
+    ///
+    /// # Errors
+    /// As [`Registry::add_points`].
+    pub fn extend_model(
+        &self,
+        model: ModelId,
+        points: Vec<NewPoint>,
+        operator: &str,
+        now_micros: i64,
+    ) -> Result<Arc<Model>, Error> {
+        self.add(model, points, false, Some((operator, now_micros)))
     }
 
     /// Adds those of `points` whose keys the model does not have, whatever the definition of those it has: for
@@ -213,10 +227,16 @@ impl Registry {
     /// # Errors
     /// As [`Registry::add_points`]; `Conflict` only where a descendant has a new key with another definition.
     pub fn ensure_points(&self, model: ModelId, points: Vec<NewPoint>) -> Result<Arc<Model>, Error> {
-        self.add(model, points, true)
+        self.add(model, points, true, None)
     }
 
-    fn add(&self, id: ModelId, points: Vec<NewPoint>, keep_existing: bool) -> Result<Arc<Model>, Error> {
+    fn add(
+        &self,
+        id: ModelId,
+        points: Vec<NewPoint>,
+        keep_existing: bool,
+        by: Option<(&str, i64)>,
+    ) -> Result<Arc<Model>, Error> {
         let found = self.model(id).ok_or_else(|| Error::not_found(id.to_string()))?;
         let points = check_points(&format!("model {}", found.key), points)?;
         self.change(|transaction, cache| {
@@ -243,6 +263,12 @@ impl Registry {
             }
             let now = changed.iter().map(|entry| &entry.model).find(|model| model.id == id);
             let now = Arc::clone(now.unwrap_or(&top.model));
+            if let (Some((operator, micros)), false) = (by, changed.is_empty()) {
+                let keys = |model: &Model| json!({"points": model.points.len()});
+                let (action, item) = ("extend model", &*top.model.key);
+                let (before, after) = (Some(keys(&top.model)), Some(keys(&now)));
+                audit::note(transaction, &Note { operator, action, item, before, after, micros })?;
+            }
             let edit = if changed.is_empty() { Edit::Nothing } else { Edit::Models(changed) };
             Ok((now, edit))
         })

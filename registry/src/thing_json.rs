@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
 use wattline_model::{DataType, EnumKind, Model, Point};
 
-use self::forms::{DeviceJson, ModelJson, PointsJson, ProductJson, TextJson};
+use self::forms::{AnswerJson, DeviceJson, ModelJson, ModelsJson, PointsJson, ProductJson, TextJson};
 use crate::error::{Error, ErrorKind};
 use crate::{Attribute, Device, NewDevice, NewModel, NewPoint, NewProduct, Org, Product, Secret};
 
@@ -24,7 +24,29 @@ mod forms;
 /// # Errors
 /// `Input`, naming the field and where it stands in the text.
 pub fn decode_thing(org: &Org, text: &[u8]) -> Result<(NewModel, Vec<Attribute>), Error> {
-    let json: ModelJson = decode("model", text)?;
+    thing(org, decode("model", text)?)
+}
+
+/// Decodes thing models to import: one, a list of them, a list under `models`, or what a service answered to a search of
+/// them or for one, with the list or the one under `data`.
+///
+/// # Errors
+/// `Input`, naming the field and where it stands in the text.
+pub fn decode_things(org: &Org, text: &[u8]) -> Result<Vec<(NewModel, Vec<Attribute>)>, Error> {
+    // Looked at first, so that messages are about the form it has; the order of points is that of the text.
+    let look: Json = decode("models", text)?;
+    let one = |json| vec![json];
+    let list = match (&look, look.get("models"), look.get("data")) {
+        (Json::Array(_), ..) => decode::<Vec<ModelJson>>("models", text)?,
+        (_, Some(_), _) => decode::<ModelsJson>("models", text)?.models,
+        (_, _, Some(Json::Array(_))) => decode::<AnswerJson<Vec<ModelJson>>>("models", text)?.data,
+        (_, _, Some(_)) => one(decode::<AnswerJson<ModelJson>>("models", text)?.data),
+        _ => one(decode("model", text)?),
+    };
+    list.into_iter().map(|json| thing(org, json)).collect()
+}
+
+fn thing(org: &Org, json: ModelJson) -> Result<(NewModel, Vec<Attribute>), Error> {
     let item = format!("model {}", json.model_id);
     own_org(&item, org, json.org_id.as_deref())?;
     empty(&item, "services", json.services.as_ref())?;

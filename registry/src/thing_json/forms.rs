@@ -59,6 +59,18 @@ pub(super) struct ModelJson {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct ModelsJson {
+    pub(super) models: Vec<ModelJson>,
+}
+
+/// The envelope of another server's answer, of which the data alone is wanted.
+#[derive(Deserialize)]
+pub(super) struct AnswerJson<T> {
+    pub(super) data: T,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct PointsJson {
     #[serde(alias = "measurepoints")]
     pub(super) points: Members<PointJson>,

@@ -36,7 +36,15 @@ use crate::config::Settings;
 use crate::open::Opened;
 
 /// Where the data service's paths begin.
-const OWN: [&str; 3] = ["/tsdb-service/", "/tsdb-policy/", "/apim-token-service/"];
+const OWN: [&str; 7] = [
+    "/tsdb-service/",
+    "/tsdb-policy/",
+    "/apim-token-service/",
+    "/asset-service/",
+    "/asset-tree-service/",
+    "/connect-service/",
+    "/model-service/",
+];
 
 /// Bytes that a read of [`ROWS_MAX`] rows may take until it is answered: the rows, their texts, the JSON of them.
 const READ_BYTES: u64 = 256 << 20;
@@ -59,6 +67,8 @@ pub struct Api {
     access: Access,
     /// Rows that reads under way may answer, by the memory there is for queries.
     room: Arc<Semaphore>,
+    /// Calls that manage entities, and look at all of them.
+    pub(super) managing: Arc<Semaphore>,
     /// Time for one read.
     timeout: Duration,
 }
@@ -72,6 +82,7 @@ impl Api {
             service: DataService::new(registry, store, settings.others_latest_only),
             access: Access::default(),
             room: Arc::new(Semaphore::new(reads * ROWS_MAX)),
+            managing: Arc::new(Semaphore::new(super::manage::AT_ONCE_MAX)),
             timeout: settings.sql.timeout,
         }
     }
@@ -301,7 +312,7 @@ async fn admit(app: &App, request: Request, version: Version) -> Result<Admitted
     Ok(Admitted { params, caller, operator, action })
 }
 
-fn pairs(encoded: &[u8]) -> Vec<(String, String)> {
+pub(super) fn pairs(encoded: &[u8]) -> Vec<(String, String)> {
     url::form_urlencoded::parse(encoded).into_owned().collect()
 }
 
@@ -337,7 +348,7 @@ async fn read_form(head: &Parts, body: Bytes) -> Result<Vec<(String, String)>, A
 }
 
 /// Who calls: a signed call, a token alone, the operator's token, or anybody where nobody must prove anything.
-fn let_in(
+pub(super) fn let_in(
     app: &App,
     headers: &HeaderMap,
     query: &[(String, String)],
@@ -397,7 +408,7 @@ async fn in_envelope(version: Version, act: impl Future<Output = Outcome>) -> Re
     }
 }
 
-fn json(body: Vec<u8>) -> Response {
+pub(super) fn json(body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     let content = HeaderValue::from_static("application/json;charset=UTF-8");
     response.headers_mut().insert(header::CONTENT_TYPE, content);

@@ -4,7 +4,7 @@
 //! what exists (`registry`), decoding of samples (`ingest`), SQL (`query`), durability (`storage`).
 //!
 //! Reading order: [`connection`] → this file (routes, frame) → [`samples`], [`sql`] (with [`encode`]), [`latest`],
-//! [`dataservice`], [`registry`], [`accounts`], [`services`], [`policies`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
+//! [`dataservice`], [`manage`], [`registry`], [`accounts`], [`services`], [`policies`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
 //!
 //! One request: *accept → TLS → head → count → token → handler → answer*. A panic in a handler is answered 500 and ends
 //! there.
@@ -18,6 +18,7 @@ pub mod encode;
 pub mod error;
 pub mod health;
 pub mod latest;
+pub mod manage;
 pub mod metrics;
 pub mod operations;
 pub mod policies;
@@ -185,7 +186,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/operations/backup", post(operations::backup))
         .route("/operations/{id}", get(operations::show).delete(operations::cancel))
         .route("/backups", get(operations::list_backups));
-    dataservice::routes(Router::new())
+    manage::routes(dataservice::routes(Router::new()))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::render))
