@@ -312,9 +312,6 @@ pub fn manage(registry: &Registry, operation: Operation, request: &Request<'_>) 
 /// Removes an asset with all that is kept of it. Its registry entry goes first, so that nothing new comes in for it.
 fn remove(ask: &Ask<'_>, asset: &Device) -> Result<Done> {
     ask.registry.delete_asset(asset.asset, ask.operator, ask.now_micros).map_err(answer::refused)?;
-    let mut models = vec![asset.model, asset.model.by_minute()];
-    // What the model does not define is kept beside it.
-    models.extend(ask.registry.unformatted(asset.org).map(|kept| kept.model));
     let of = |model, target| Deletion {
         target,
         model,
@@ -322,9 +319,11 @@ fn remove(ask: &Ask<'_>, asset: &Device) -> Result<Done> {
         assets: Some(vec![asset.asset]),
         range: TimeRange::ALL,
     };
-    let mut deletions: Vec<Deletion> =
-        models.iter().map(|&model| of(model, DeletionTarget::History)).collect();
-    deletions.push(of(asset.model, DeletionTarget::Latest));
+    let mut deletions =
+        vec![of(asset.model, DeletionTarget::History), of(asset.model, DeletionTarget::Latest)];
+    // What the model does not define is kept beside it.
+    let beside = ask.registry.unformatted(asset.org);
+    deletions.extend(beside.map(|kept| of(kept.model, DeletionTarget::History)));
     Ok(Done {
         body: answer::success(&serde_json::Value::Null, None),
         effects: vec![Effect::EndSession(asset.asset), Effect::Delete(deletions)],

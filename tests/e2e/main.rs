@@ -15,6 +15,7 @@ mod differential;
 mod flight;
 mod flight_accounts;
 mod killing;
+mod manage;
 mod object_backup;
 mod postgres;
 mod postgres_copy;

@@ -318,7 +318,8 @@ fn devices_are_made_found_shut_out_and_removed() {
     assert_eq!(
         keys(&search(json!({"expression": "deviceAttributes.hub_height = 90 and deviceName like 'wt 0'"})))
             .len(),
-        1
+        2,
+        "the one whose key was generated, too"
     );
 
     let act =

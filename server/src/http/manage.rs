@@ -105,12 +105,13 @@ async fn handle(app: Arc<App>, request: Request, path: &'static str) -> Response
             (true, true, Some("import")) => return import(&app, call).await,
             _ => {}
         }
+        let operator = call.operator.clone();
         let operation = Operation::find(path, is_post, call.action())?;
         if operation.changes() {
             app.take_changes()?;
         }
         let done = in_turn(&app, call, move |app, asked| manage(&app.registry, operation, asked)).await?;
-        Ok(json(carry_out(&app, done).await?))
+        Ok(json(carry_out(&app, done, &operator).await?))
     };
     in_envelope(answer, Error::managed_body, |status, message| refusal(status, message)).await
 }
@@ -126,9 +127,10 @@ async fn import(app: &Arc<App>, call: Admitted) -> Result<Response, Failed> {
     app.take_changes()?;
     let wants = call.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let wants_text = wants.trim_start().starts_with("text/plain");
+    let operator = call.operator.clone();
     let Imported { done, errmsg } =
         in_turn(app, call, |app, asked| batch::import(&app.registry, asked)).await?;
-    let body = carry_out(app, done).await?;
+    let body = carry_out(app, done, &operator).await?;
     Ok(if wants_text { file("errmsg.txt", "text/plain;charset=UTF-8", errmsg.into()) } else { json(body) })
 }
 
@@ -159,6 +161,7 @@ async fn by_id(
 ) -> Response {
     policy_answer(version, async move {
         let call = admit(&app, request, version).await?;
+        let operator = call.operator.clone();
         if !matches!(act, Act::Show) {
             app.take_changes()?;
         }
@@ -168,7 +171,7 @@ async fn by_id(
             Act::Delete => policies::delete(&app.registry, &id, asked),
         });
         let done = done.await?;
-        Ok(json(carry_out(&app, done).await?))
+        Ok(json(carry_out(&app, done, &operator).await?))
     })
     .await
 }
@@ -186,9 +189,10 @@ async fn show_unformatted(State(app): State<Arc<App>>, request: Request) -> Resp
 async fn keep_unformatted(State(app): State<Arc<App>>, request: Request) -> Response {
     policy_answer(Version::V21, async move {
         let call = admit(&app, request, Version::V21).await?;
+        let operator = call.operator.clone();
         app.take_changes()?;
         let done = in_turn(&app, call, |app, asked| policies::keep_unformatted(&app.registry, asked)).await?;
-        Ok(json(carry_out(&app, done).await?))
+        Ok(json(carry_out(&app, done, &operator).await?))
     })
     .await
 }
@@ -220,13 +224,13 @@ async fn in_turn<T: Send + 'static>(
 }
 
 /// Carries out what follows from a change; its answer is good only then.
-async fn carry_out(app: &Arc<App>, done: Done) -> Result<Vec<u8>, Failed> {
+async fn carry_out(app: &Arc<App>, done: Done, operator: &str) -> Result<Vec<u8>, Failed> {
     for effect in done.effects {
         match effect {
             Effect::EndSession(asset) => app.ingestor.end_session(asset),
             Effect::Delete(deletions) => {
                 for deletion in deletions {
-                    app.deletions.submit(deletion, super::OPERATOR).await?;
+                    app.deletions.submit(deletion, operator).await?;
                 }
             }
             Effect::Rule => {
