@@ -173,6 +173,10 @@ impl Cache {
         self.gone.get(&id)
     }
 
+    pub(crate) fn none_gone(&self) -> bool {
+        self.gone.is_empty()
+    }
+
     pub(crate) fn trees(&self) -> &Trees {
         &self.trees
     }

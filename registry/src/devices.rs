@@ -119,6 +119,15 @@ impl Registry {
         cache.asset(id).or_else(|| cache.gone(id)).cloned()
     }
 
+    /// Of each of `assets`, whether it is not gone; nothing where none is, which is looked at first.
+    pub fn still_there(&self, assets: &[AssetId]) -> Option<Vec<bool>> {
+        let cache = self.cache();
+        if cache.none_gone() || assets.iter().all(|&id| cache.gone(id).is_none()) {
+            return None;
+        }
+        Some(assets.iter().map(|&id| cache.gone(id).is_none()).collect())
+    }
+
     /// The device with this asset identifier.
     pub fn asset_by_key(&self, asset_id: &str) -> Option<Arc<Device>> {
         self.cache().asset_by_key(asset_id).cloned()

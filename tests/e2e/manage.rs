@@ -120,9 +120,9 @@ fn a_device_lives_from_its_registration_to_its_end() {
     assert_eq!(http.sql_number("SELECT count(*) FROM \"TurbineModel\""), 0.0);
     assert_eq!(http.sql_number("SELECT count(*) FROM latest.\"TurbineModel\""), 0.0);
     assert!(login().is_err());
-    let latest = format!("/tsdb-service/v2.1/latest?orgId=default");
+    let latest = "/tsdb-service/v2.1/latest?orgId=default";
     let body = json!({"assetIds": device.asset_id, "pointIds": "wind_speed"});
-    assert_eq!(http.post_json(&latest, &body).json()["code"], 80_401);
+    assert_eq!(http.post_json(latest, &body).json()["code"], 80_401);
     let again = create_device(&http, "wt-09");
     assert_ne!(again.asset_id, device.asset_id);
     let mut mqtt = again.connect(&server);

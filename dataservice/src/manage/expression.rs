@@ -246,7 +246,7 @@ impl Reader<'_> {
                         .strip_suffix('.')
                         .map_or(name == field, |_| name.len() > field.len() && name.starts_with(field))
                 };
-                match fields.iter().any(|field| known(field)) {
+                match fields.iter().any(known) {
                     true => Ok(name.clone()),
                     false => {
                         let name: String = name.chars().take(40).collect();

@@ -125,6 +125,8 @@ fn what_is_deleted_leaves_its_keys_and_keeps_its_number() {
         assert_eq!((&*rest.asset_key, rest.enabled, rest.secret.expose()), ("a1", false, ""));
     };
     check(registry);
+    assert_eq!(registry.still_there(&[AssetId(99), first.asset]), Some(vec![true, false]));
+    assert_eq!(registry.still_there(&[AssetId(99)]), None);
     refused(registry.delete_asset(first.asset, "ann", 5), ErrorKind::NotFound, &["asset#"]);
     refused(registry.activate(first.asset), ErrorKind::NotFound, &["asset#"]);
     refused(registry.set_device_enabled(first.asset, true, "ann", 5), ErrorKind::NotFound, &["asset#"]);
