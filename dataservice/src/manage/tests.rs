@@ -349,7 +349,7 @@ fn models_are_made_told_and_imported() {
                       "attributes": {"line": {"dataType": "STRING", "required": true}}});
     let create = format!("POST {MODEL}?action=create");
     assert_eq!(plant.ok(&create, body.clone()), "Meter");
-    plant.refused(&create, body.clone(), 99_400);
+    plant.refused(&create, body, 99_400);
     plant.refused(&create, json!({"modelId": "M2", "parent": "none"}), 99_404);
     plant.refused(&create, json!({"modelId": "M2", "points": {"p": {"dataType": "COMPLEX"}}}), 99_400);
     let get = |key: &str| format!("GET {MODEL}?action=get&modelId={key}");
@@ -365,8 +365,8 @@ fn models_are_made_told_and_imported() {
 
     let import = format!("POST {MODEL}?action=import");
     // What was told, as another server would answer it, with a point more.
-    let mut more = told.clone();
-    more["measurepoints"]["q"] = point.clone();
+    let mut more = told;
+    more["measurepoints"]["q"] = point;
     let list = json!({"code": 0, "data": [more, {"modelId": "Child", "parent": "Meter"}]});
     let results = plant.ok(&import, list.clone());
     let expected = |first: &str, second: &str| json!([{"modelId": "Meter", "result": first}, {"modelId": "Child", "result": second}]);

@@ -113,7 +113,7 @@ async fn handle(app: Arc<App>, request: Request, path: &'static str) -> Response
         let done = in_turn(&app, call, move |app, asked| manage(&app.registry, operation, asked)).await?;
         Ok(json(carry_out(&app, done, &operator).await?))
     };
-    in_envelope(answer, Error::managed_body, |status, message| refusal(status, message)).await
+    in_envelope(answer, Error::managed_body, refusal).await
 }
 
 async fn template(app: &Arc<App>, call: Admitted) -> Result<Response, Failed> {
