@@ -456,5 +456,5 @@ fn policies_are_told_saved_and_removed_by_their_id() {
     let gone = act(Version::V21, json!({}), &|request| policies::delete(registry, &id(0), request));
     assert_eq!(gone["code"], 0);
     assert_eq!(show(Version::V21, &id(0))["code"], 80_400);
-    assert_eq!(registry.policy_group(DEFAULT_ORG, "g").unwrap().policies.len(), 2);
+    assert_eq!(registry.policy_group(DEFAULT_ORG, "g").unwrap().policies.len(), 1);
 }
