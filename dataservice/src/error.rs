@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Unauthorized,
     /// The model is not the caller's, or does not exist.
     ModelDenied,
+    /// Name another thing: there is none of that name.
+    NotFound,
     /// Ask for less: the answer would be too large.
     TooLarge,
     /// Ask again later, or for less: it was stopped, as it ran too long or the server is ending.
@@ -36,6 +38,8 @@ pub enum ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     message: String,
+    /// The number that the rule which was broken has in the API, where it has one of its own.
+    number: Option<u32>,
 }
 
 impl fmt::Display for Error {
@@ -48,7 +52,20 @@ impl std::error::Error for Error {}
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into() }
+        Error { kind, message: message.into(), number: None }
+    }
+
+    pub(crate) fn numbered(mut self, number: Option<u32>) -> Error {
+        self.number = number;
+        self
+    }
+
+    pub(crate) fn number(&self) -> Option<u32> {
+        self.number
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::NotFound, message)
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Error {
@@ -90,7 +107,7 @@ impl Error {
                 Version::V20,
                 ErrorKind::Required | ErrorKind::AccessKey | ErrorKind::Unauthorized | ErrorKind::ModelDenied,
             ) => 400,
-            (Version::V20, ErrorKind::Invalid) => 702,
+            (Version::V20, ErrorKind::Invalid | ErrorKind::NotFound) => 702,
             (Version::V20, ErrorKind::TooLarge) => 430,
             (Version::V20, ErrorKind::Stopped | ErrorKind::Internal) => 701,
             (Version::V21, ErrorKind::Unauthorized | ErrorKind::ModelDenied) => 80_401,

@@ -9,7 +9,8 @@
 //! it is synchronous; whoever calls decides on which thread.
 //!
 //! Reading order: [`params`], `time`, `selection` → [`service`] → `stored`, `history`, `read` → `cell`, `items`,
-//! `answer`; beside that path [`access`], [`deletions`], `meta`, [`v1`], [`expression`], [`search`], `events`, [`error`], [`limits`].
+//! `answer`; beside that path [`access`], [`deletions`], `meta`, [`v1`], [`expression`], [`search`], `events`, [`manage`]
+//! (who exists), [`error`], [`limits`].
 //!
 //! The contract is EnOS's public data service; where that is silent or contradicts itself, `docs/compatibility.md`
 //! says what is done here.
@@ -24,6 +25,7 @@ pub mod expression;
 mod history;
 mod items;
 pub mod limits;
+pub mod manage;
 mod meta;
 pub mod params;
 mod read;

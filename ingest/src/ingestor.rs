@@ -122,6 +122,12 @@ impl Ingestor {
         self.inner.sessions.is_online(asset)
     }
 
+    /// Ends the MQTT session of a device that may not be connected any more, where it has one. The registry is told first:
+    /// then it cannot come back.
+    pub fn end_session(&self, asset: AssetId) {
+        self.inner.sessions.cut(asset);
+    }
+
     /// The time by the operating system's clock: stands for missing times and bounds the future, orders nothing.
     pub fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -21,6 +21,7 @@ use crate::cache::{Cache, Edit};
 use crate::error::Error;
 use crate::{Registry, audit, number, secret};
 
+pub mod by_id;
 pub mod json;
 
 /// Groups of one organization (EnOS gives 2 to 5): more than a person keeps apart.
@@ -100,37 +101,11 @@ impl Registry {
     /// model does not exist.
     pub fn save_policy_group(
         &self,
-        mut group: PolicyGroup,
+        group: PolicyGroup,
         operator: &str,
         now_micros: i64,
     ) -> Result<PolicyGroup, Error> {
-        self.change(|transaction, cache| {
-            check(cache, &mut group)?;
-            let mut groups = Vec::clone(cache.policy_groups());
-            let before = find(&groups, group.org, &group.name).cloned();
-            groups.retain(|g| (g.org, &g.name) != (group.org, &group.name));
-            check_against(cache, &group, &groups)?;
-            for policy in &mut group.policies {
-                let old =
-                    before.as_ref().and_then(|g| g.policies.iter().find(|p| p.storage == policy.storage));
-                policy.id = old.map_or_else(secret::random_uuid, |old| Ok(old.id.clone()))?;
-            }
-            delete(transaction, group.org, &group.name)?;
-            insert(transaction, &group)?;
-            let action = if before.is_none() { "create policy group" } else { "change policy group" };
-            let note = audit::Note {
-                operator,
-                action,
-                item: &group.name,
-                before: before.map(|g| json::group(cache, &g)),
-                after: Some(json::group(cache, &group)),
-                micros: now_micros,
-            };
-            audit::note(transaction, &note)?;
-            groups.push(group.clone());
-            sort(&mut groups);
-            Ok((group, Edit::PolicyGroups(groups)))
-        })
+        self.change(|transaction, cache| save(transaction, cache, group, operator, now_micros))
     }
 
     /// Removes a group that has no models any more. What history holds stays until somebody deletes it.
@@ -232,6 +207,40 @@ impl Registry {
         }
         horizons
     }
+}
+
+/// Makes a group what `group` says, as part of a change.
+fn save(
+    transaction: &Transaction<'_>,
+    cache: &Cache,
+    mut group: PolicyGroup,
+    operator: &str,
+    now_micros: i64,
+) -> Result<(PolicyGroup, Edit), Error> {
+    check(cache, &mut group)?;
+    let mut groups = Vec::clone(cache.policy_groups());
+    let before = find(&groups, group.org, &group.name).cloned();
+    groups.retain(|g| (g.org, &g.name) != (group.org, &group.name));
+    check_against(cache, &group, &groups)?;
+    for policy in &mut group.policies {
+        let old = before.as_ref().and_then(|g| g.policies.iter().find(|p| p.storage == policy.storage));
+        policy.id = old.map_or_else(secret::random_uuid, |old| Ok(old.id.clone()))?;
+    }
+    delete(transaction, group.org, &group.name)?;
+    insert(transaction, &group)?;
+    let action = if before.is_none() { "create policy group" } else { "change policy group" };
+    let note = audit::Note {
+        operator,
+        action,
+        item: &group.name,
+        before: before.map(|g| json::group(cache, &g)),
+        after: Some(json::group(cache, &group)),
+        micros: now_micros,
+    };
+    audit::note(transaction, &note)?;
+    groups.push(group.clone());
+    sort(&mut groups);
+    Ok((group, Edit::PolicyGroups(groups)))
 }
 
 fn find<'a>(groups: &'a [PolicyGroup], org: OrgId, name: &str) -> Option<&'a PolicyGroup> {

@@ -68,7 +68,10 @@ pub(crate) fn random_key() -> Result<String, Error> {
 }
 
 /// A random UUID (RFC 9562, version 4) in its usual form.
-pub(crate) fn random_uuid() -> Result<String, Error> {
+///
+/// # Errors
+/// Kind `Io` where the operating system has no randomness.
+pub fn random_uuid() -> Result<String, Error> {
     let mut bytes = [0_u8; 16];
     fill(&mut bytes)?;
     bytes[6] = bytes[6] & 0x0f | 0x40;

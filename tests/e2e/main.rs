@@ -19,6 +19,7 @@ mod flight;
 mod flight_accounts;
 mod integration;
 mod killing;
+mod manage;
 mod object_backup;
 mod postgres;
 mod postgres_copy;

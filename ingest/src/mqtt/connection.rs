@@ -160,6 +160,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         // An activation is a visit, not the device's session: it must not end the real one.
         let number =
             (!session.is_activation()).then(|| endpoint.ingestor.sessions().begin(asset, end.clone()));
+        // Shut out between login and here: whoever did it may have found no session to end.
+        if session.is_shut_out() {
+            end.cancel();
+        }
         if matches!(number, Some((_, true))) {
             add(&endpoint.ingestor.count().takeovers, 1);
         }
@@ -214,12 +218,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             }
             tokio::select! {
                 () = self.reserve(partial) => {}
-                () = &mut ended => return self.ended(),
+                () = &mut ended => return self.ended(session),
             }
             loop {
                 tokio::select! {
                     biased;
-                    () = &mut ended => return self.ended(),
+                    () = &mut ended => return self.ended(session),
                     read = self.stream.read_buf(&mut self.input) => match read {
                         Ok(0) | Err(_) => return End::new(Closed::Gone, reason::SUCCESS, ""),
                         Ok(n) => {
@@ -299,8 +303,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         turn.end
     }
 
-    fn ended(&self) -> End {
-        if self.endpoint.shutdown.is_cancelled() {
+    fn ended(&self, session: &Session) -> End {
+        if session.is_shut_out() {
+            super::session::shut_out()
+        } else if self.endpoint.shutdown.is_cancelled() {
             End::new(Closed::Shutdown, reason::SHUTTING_DOWN, "the server stops")
         } else {
             End::new(Closed::TakenOver, reason::TAKEN_OVER, "the device logged in again")

@@ -482,9 +482,8 @@ impl Session {
             return Ok(());
         }
         self.registry_version = version;
-        let gone = || End::new(Closed::Disabled, reason::NOT_AUTHORIZED, "723 the device is disabled");
-        self.device = registry.asset(self.device.asset).filter(|d| d.enabled).ok_or_else(gone)?;
-        self.model = registry.model(self.device.model).ok_or_else(gone)?;
+        self.device = registry.asset(self.device.asset).filter(|d| d.enabled).ok_or_else(shut_out)?;
+        self.model = registry.model(self.device.model).ok_or_else(shut_out)?;
         let downlink = self.endpoint.ingestor.downlink();
         self.others.retain(|asset, _| {
             let stays = registry.asset(*asset).is_some_and(|d| d.enabled);
@@ -496,6 +495,11 @@ impl Session {
         let others = &self.others;
         self.sub_devices.retain(|asset| others.contains_key(asset));
         Ok(())
+    }
+
+    /// Whether the device may not be connected any more.
+    pub(crate) fn is_shut_out(&self) -> bool {
+        !self.endpoint.ingestor.registry().asset(self.device.asset).is_some_and(|device| device.enabled)
     }
 
     /// Whether this login only fetches the device's secret.
@@ -537,6 +541,11 @@ impl Session {
         self.scratch = String::new();
         self.reply = Vec::new();
     }
+}
+
+/// How the session of a device ends that was disabled, or deleted.
+pub(crate) fn shut_out() -> End {
+    End::new(Closed::Disabled, reason::NOT_AUTHORIZED, "723 the device is disabled")
 }
 
 fn too_large() -> String {

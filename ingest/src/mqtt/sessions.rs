@@ -50,6 +50,14 @@ impl Sessions {
         }
     }
 
+    /// Ends the session of a device, where it has one. It is forgotten when its connection is through with it.
+    pub(crate) fn cut(&self, asset: AssetId) {
+        let end = self.open.lock().by_asset.get(&asset).map(|(_, end)| end.clone());
+        if let Some(end) = end {
+            end.cancel();
+        }
+    }
+
     /// Whether a device has a session.
     pub(crate) fn is_online(&self, asset: AssetId) -> bool {
         self.open.lock().by_asset.contains_key(&asset)
@@ -137,6 +145,10 @@ mod tests {
         assert!(other && first.is_cancelled() && !second.is_cancelled());
         sessions.end(AssetId(1), number);
         assert!(sessions.is_online(AssetId(1)));
+        sessions.cut(AssetId(2));
+        assert!(!second.is_cancelled());
+        sessions.cut(AssetId(1));
+        assert!(second.is_cancelled());
     }
 
     #[test]

@@ -66,7 +66,14 @@ impl Latest {
         let kind = |p: usize| self.model.points[p].data_type.kind();
         let asked: Vec<(PointId, Kind)> = points.iter().map(|&p| (PointId(p as u32), kind(p))).collect();
         let AssetFilter::Only(texts) = filter else {
-            return self.to_arrow(columns, &points, self.store.latest_rows(self.model.id, &asked));
+            let rows = self.store.latest_rows(self.model.id, &asked);
+            // Where an asset was, its place is left; nobody else looks there.
+            let there = self.registry.still_there(&rows.assets).map(BooleanArray::from);
+            let batch = self.to_arrow(columns, &points, rows)?;
+            return match there {
+                None => Ok(batch),
+                Some(there) => only(&batch, &there),
+            };
         };
         let assets = self.assets(texts);
         if assets.len() <= SINGLE_ASSETS_MAX {
@@ -74,8 +81,7 @@ impl Latest {
         }
         let rows = self.store.latest_rows(self.model.id, &asked);
         let wanted: BooleanArray = rows.assets.iter().map(|asset| Some(assets.contains(asset))).collect();
-        filter_record_batch(&self.to_arrow(columns, &points, rows)?, &wanted)
-            .map_err(|e| Error::new(ErrorKind::Bug, format!("latest values: {e}")))
+        only(&self.to_arrow(columns, &points, rows)?, &wanted)
     }
 
     /// The assets of this model with these ids; an id that is none has no rows here.
@@ -157,6 +163,11 @@ impl Latest {
         }
         record_batch(&columns.schema, arrays, count)
     }
+}
+
+/// The rows of `batch` that are wanted.
+fn only(batch: &RecordBatch, wanted: &BooleanArray) -> Result<RecordBatch, Error> {
+    filter_record_batch(batch, wanted).map_err(|e| Error::new(ErrorKind::Bug, format!("latest values: {e}")))
 }
 
 struct Taken {

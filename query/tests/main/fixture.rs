@@ -253,10 +253,9 @@ pub(crate) fn create_device(registry: &Registry, product: &str, key: &str, name:
         device_key: Some(format!("d{key}")),
         asset_key: Some(key.to_owned()),
         name: name.to_owned(),
-        secret: None,
         timezone: "Europe/Berlin".to_owned(),
         tags: BTreeMap::from([("site".to_owned(), site.to_owned())]),
-        attributes: BTreeMap::new(),
+        ..NewDevice::default()
     };
     registry.create_device(new).unwrap();
 }

@@ -37,12 +37,15 @@ use crate::config::Settings;
 use crate::open::Opened;
 
 /// Where the data service's paths begin.
-const OWN: [&str; 6] = [
+const OWN: [&str; 9] = [
     "/tsdb-service/",
     "/tsdb-policy/",
     "/apim-token-service/",
-    "/dataService/",
+    "/asset-service/",
+    "/asset-tree-service/",
     "/connect-service/",
+    "/model-service/",
+    "/dataService/",
     "/connectService/",
 ];
 
@@ -67,6 +70,8 @@ pub struct Api {
     access: Access,
     /// Rows that reads under way may answer, by the memory there is for queries.
     room: Arc<Semaphore>,
+    /// Calls that manage entities, and look at all of them.
+    pub(super) managing: Arc<Semaphore>,
     /// Time for one read.
     timeout: Duration,
 }
@@ -80,6 +85,7 @@ impl Api {
             service: DataService::new(registry, store, settings.others_latest_only),
             access: Access::default(),
             room: Arc::new(Semaphore::new(reads * ROWS_MAX)),
+            managing: Arc::new(Semaphore::new(super::manage::AT_ONCE_MAX)),
             timeout: settings.sql.timeout,
         }
     }
@@ -494,7 +500,7 @@ async fn in_envelope(version: Version, act: impl Future<Output = Outcome>) -> Re
     }
 }
 
-fn json(body: Vec<u8>) -> Response {
+pub(super) fn json(body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     let content = HeaderValue::from_static("application/json;charset=UTF-8");
     response.headers_mut().insert(header::CONTENT_TYPE, content);

@@ -4,7 +4,7 @@
 //! what exists (`registry`), decoding of samples (`ingest`), SQL (`query`), durability (`storage`).
 //!
 //! Reading order: [`connection`] → this file (routes, frame) → [`samples`], [`sql`] (with [`encode`]), [`latest`],
-//! [`dataservice`], [`connect`] (with [`integration`], [`events`], [`commands`]), [`registry`], [`accounts`], [`services`], [`policies`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
+//! [`dataservice`], [`manage`], [`connect`] (with [`integration`], [`events`], [`commands`]), [`registry`], [`accounts`], [`services`], [`policies`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
 //!
 //! One request: *accept → TLS → head → count → token → handler → answer*. A panic in a handler is answered 500 and ends
 //! there.
@@ -22,6 +22,7 @@ pub mod events;
 pub mod health;
 pub mod integration;
 pub mod latest;
+pub mod manage;
 pub mod metrics;
 pub mod operations;
 pub mod policies;
@@ -193,7 +194,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/operations/backup", post(operations::backup))
         .route("/operations/{id}", get(operations::show).delete(operations::cancel))
         .route("/backups", get(operations::list_backups));
-    let own = integration::routes(dataservice::routes(Router::new()));
+    let own = manage::routes(integration::routes(dataservice::routes(Router::new())));
     commands::routes(events::routes(own))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
