@@ -14,6 +14,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use wattline_model::{AssetId, Model, ModelId, OrgId};
 
+use crate::grants::{Granted, Holder, HolderKind};
 use crate::{Account, Device, Org, PolicyGroup, Product, ServiceAccount, Unformatted};
 
 /// A model with what the registry knows beside it.
@@ -60,6 +61,33 @@ pub(crate) enum Edit {
     ServiceAccount(Arc<ServiceAccount>),
     /// A service account that is gone.
     NoServiceAccount(String),
+    /// The grants of an account, as they are now; `None` where it is not limited to any.
+    Grants(HolderKind, String, Option<Arc<Granted>>),
+    /// These, one after the other.
+    Several(Vec<Edit>),
+}
+
+impl Edit {
+    /// Whether what accounts may do may follow from it.
+    pub(crate) fn is_of_grants(&self) -> bool {
+        match self {
+            Edit::Models(_)
+            | Edit::Account(_)
+            | Edit::NoAccount(_)
+            | Edit::ServiceAccount(_)
+            | Edit::NoServiceAccount(_)
+            | Edit::Grants(..) => true,
+            Edit::Several(edits) => edits.iter().any(Edit::is_of_grants),
+            Edit::Nothing
+            | Edit::Uncached
+            | Edit::Org(_)
+            | Edit::Product(_)
+            | Edit::NewDevices(_)
+            | Edit::ChangedDevices(_)
+            | Edit::PolicyGroups(_)
+            | Edit::Unformatted(_) => false,
+        }
+    }
 }
 
 /// Everything that exists.
@@ -80,6 +108,8 @@ pub(crate) struct Cache {
     unformatted: Vec<Unformatted>,
     accounts: BTreeMap<String, Arc<Account>>,
     service_accounts: BTreeMap<String, Arc<ServiceAccount>>,
+    /// Of accounts that are limited to their grants.
+    granted: BTreeMap<HolderKind, BTreeMap<String, Arc<Granted>>>,
     hasher: DefaultHashBuilder,
 }
 
@@ -134,6 +164,16 @@ impl Cache {
     /// By access key.
     pub(crate) fn service_accounts(&self) -> impl Iterator<Item = &Arc<ServiceAccount>> {
         self.service_accounts.values()
+    }
+
+    /// The grants of an account; `None` where it is not limited to any.
+    pub(crate) fn granted(&self, holder: Holder<'_>) -> Option<&Arc<Granted>> {
+        self.granted.get(&holder.kind)?.get(holder.name)
+    }
+
+    /// Grants of all accounts together.
+    pub(crate) fn grant_count(&self) -> usize {
+        self.granted.values().flat_map(BTreeMap::values).map(|granted| granted.len()).sum()
     }
 
     pub(crate) fn product(&self, key: &str) -> Option<&ProductEntry> {
@@ -195,11 +235,19 @@ impl Cache {
             Edit::PolicyGroups(groups) => self.policy_groups = Arc::new(groups),
             Edit::Unformatted(all) => self.unformatted = all,
             Edit::Account(account) => drop(self.accounts.insert(account.name.clone(), account)),
-            Edit::NoAccount(name) => drop(self.accounts.remove(&name)),
+            Edit::NoAccount(name) => {
+                self.accounts.remove(&name);
+                self.set_granted(HolderKind::Account, name, None);
+            }
             Edit::ServiceAccount(account) => {
                 drop(self.service_accounts.insert(account.access_key.clone(), account));
             }
-            Edit::NoServiceAccount(key) => drop(self.service_accounts.remove(&key)),
+            Edit::NoServiceAccount(key) => {
+                self.service_accounts.remove(&key);
+                self.set_granted(HolderKind::Service, key, None);
+            }
+            Edit::Grants(kind, name, granted) => self.set_granted(kind, name, granted),
+            Edit::Several(edits) => edits.into_iter().for_each(|edit| self.apply(edit)),
         }
     }
 
@@ -209,6 +257,14 @@ impl Cache {
         self.devices.reserve(count + 1);
         self.by_device.reserve(count, |d| hasher.hash_one((&*d.product_key, &*d.device_key)));
         self.by_asset.reserve(count, |d| hasher.hash_one(&*d.asset_key));
+    }
+
+    fn set_granted(&mut self, kind: HolderKind, name: String, granted: Option<Arc<Granted>>) {
+        let of_kind = self.granted.entry(kind).or_default();
+        match granted {
+            Some(granted) => drop(of_kind.insert(name, granted)),
+            None => drop(of_kind.remove(&name)),
+        }
     }
 
     fn insert_org(&mut self, org: Arc<Org>) {

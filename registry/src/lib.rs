@@ -8,7 +8,7 @@
 //! command line (`server`).
 //!
 //! Reading order: [`models`] → [`products`] → [`devices`] → [`orgs`] → [`policies`], [`unformatted`] → [`deletions`] →
-//! [`accounts`], [`services`] → [`audit`]; then `schema` (the file), `cache` (the memory), [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
+//! [`accounts`], [`services`] → [`grants`], [`permissions`] → [`audit`]; then `schema` (the file), `cache` (the memory), [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
 //!
 //! One change: *check → lock → look at the cache → transaction → commit (synced) → apply the edit to the cache*.
 //! Whatever a lookup returns is durable.
@@ -29,8 +29,10 @@ pub mod check;
 pub mod deletions;
 pub mod devices;
 pub mod error;
+pub mod grants;
 pub mod models;
 pub mod orgs;
+pub mod permissions;
 pub mod policies;
 pub mod products;
 mod schema;
@@ -45,8 +47,10 @@ pub use check::timezone;
 pub use deletions::{DeletionJob, DeletionStatus};
 pub use devices::{Device, NewDevice};
 pub use error::{Error, ErrorKind};
+pub use grants::{Grant, Holder, HolderKind, Right, Rights, Scope};
 pub use models::{NewModel, NewPoint};
 pub use orgs::{DEFAULT_ORG, NewOrg, Org};
+pub use permissions::{Permissions, Reach};
 pub use policies::{KeepFrom, Policy, PolicyGroup, PolicyPoint};
 pub use products::{NewProduct, Product};
 pub use secret::Secret;
@@ -66,6 +70,9 @@ struct Inner {
     writer: Mutex<Writer>,
     version: AtomicU64,
     changes: AtomicU64,
+    /// Grows with every change that what accounts may do follows from.
+    grants: AtomicU64,
+    permissions: Mutex<permissions::Kept>,
 }
 
 struct Writer {
@@ -89,6 +96,8 @@ impl Registry {
             writer: Mutex::new(Writer { connection, failed: false }),
             version: AtomicU64::new(1),
             changes: AtomicU64::new(0),
+            grants: AtomicU64::new(1),
+            permissions: Mutex::default(),
         };
         Ok(Registry { inner: Arc::new(inner) })
     }
@@ -135,7 +144,11 @@ impl Registry {
             Ok((value, Edit::Nothing)) => Ok(value),
             Ok((value, Edit::Uncached)) => Ok(value),
             Ok((value, edit)) => {
+                let is_of_grants = edit.is_of_grants();
                 self.inner.cache.write().apply(edit);
+                if is_of_grants {
+                    self.inner.grants.fetch_add(1, Ordering::Release);
+                }
                 self.inner.version.fetch_add(1, Ordering::Release);
                 Ok(value)
             }
@@ -182,6 +195,7 @@ fn recover(path: &Path) -> Result<(Connection, Cache), Error> {
     unformatted::load(&connection, &mut cache)?;
     accounts::load(&connection, &mut cache)?;
     services::load(&connection, &mut cache)?;
+    grants::load(&connection, &mut cache)?;
     // Reading everything has filled the page cache; what is cached here is not read from there again.
     connection.execute_batch("PRAGMA shrink_memory").map_err(|e| Error::sqlite("open", e))?;
     Ok((connection, cache))

@@ -21,7 +21,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const PAGE_CACHE_KIB: i64 = 32 * 1_024;
 
 /// Migrations in order; `MIGRATIONS[i]` leads from version `i` to `i + 1`. Shipped ones are frozen.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, GRANTS];
 
 const V1: &str = "
 CREATE TABLE orgs (
@@ -164,6 +164,24 @@ CREATE TABLE service_accounts (
     name TEXT NOT NULL,
     created_micros INTEGER NOT NULL
 ) STRICT;
+";
+
+/// What accounts are limited to.
+const GRANTS: &str = "
+CREATE TABLE limited (
+    kind TEXT NOT NULL,
+    holder TEXT NOT NULL,
+    PRIMARY KEY (kind, holder)
+) STRICT;
+CREATE TABLE grants (
+    kind TEXT NOT NULL,
+    holder TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    item INTEGER NOT NULL,
+    rights INTEGER NOT NULL,
+    PRIMARY KEY (kind, holder, scope, item),
+    FOREIGN KEY (kind, holder) REFERENCES limited (kind, holder) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Opens `path`, takes it for this process alone, and brings its tables to this release.

@@ -30,7 +30,7 @@ fn a_newer_schema_is_refused_by_name() {
     let error = Registry::open(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Input);
     let message = error.to_string();
-    for part in ["registry.sqlite", "99", "newer", "up to 5"] {
+    for part in ["registry.sqlite", "99", "newer", "up to 6"] {
         assert!(message.contains(part), "{message}");
     }
 }
@@ -39,16 +39,16 @@ fn a_newer_schema_is_refused_by_name() {
 fn an_older_schema_is_brought_forward_and_a_failed_step_changes_nothing() {
     let (_folder, path) = file();
     let mut connection = open(&path).unwrap();
-    let broken = [V1, V2, V3, V4, V5, "CREATE TABLE extra (id INTEGER); this is not SQL"];
+    let broken = [V1, V2, V3, V4, V5, GRANTS, "CREATE TABLE extra (id INTEGER); this is not SQL"];
     assert!(migrate(&mut connection, &broken).is_err());
-    assert_eq!(version(&connection).unwrap(), 5);
-    let next = [V1, V2, V3, V4, V5, "CREATE TABLE extra (id INTEGER)"];
-    migrate(&mut connection, &next).unwrap();
     assert_eq!(version(&connection).unwrap(), 6);
+    let next = [V1, V2, V3, V4, V5, GRANTS, "CREATE TABLE extra (id INTEGER)"];
+    migrate(&mut connection, &next).unwrap();
+    assert_eq!(version(&connection).unwrap(), 7);
     let orgs: i64 = connection.query_row("SELECT count(*) FROM orgs", [], |r| r.get(0)).unwrap();
     assert_eq!(orgs, 1);
     drop(connection);
-    assert_eq!(Registry::open(&path).unwrap_err().kind(), ErrorKind::Input, "V6 is newer than this release");
+    assert_eq!(Registry::open(&path).unwrap_err().kind(), ErrorKind::Input, "V7 is newer than this release");
 }
 
 #[test]
