@@ -139,16 +139,21 @@ impl Statements {
         all
     }
 
-    /// Ends the statement `id`, which will say who did.
+    /// Ends the statement `id` where whose it is may be ended by `by`; it will say who did.
     ///
     /// # Errors
     /// Input where none of that number runs.
-    pub(crate) fn kill(&self, id: u64, by: &Caller) -> Result<(), Error> {
+    pub(crate) fn kill(&self, id: u64, by: &Caller, may: impl Fn(&Caller) -> bool) -> Result<(), Error> {
         let found = self.known.lock().running.get(&id).cloned();
-        let Some(statement) = found else {
+        let none = || {
             let message = format!("there is no running statement {id}: system.queries has those that run");
-            return Err(Error::new(ErrorKind::Input, message));
+            Error::new(ErrorKind::Input, message)
         };
+        let Some(statement) = found else { return Err(none()) };
+        if !may(&statement.caller) {
+            // That of another does not exist for who may not see it.
+            return Err(none());
+        }
         // Whoever was first is named.
         let _ = statement.killed_by.set(match &by.account {
             Some(account) => format!("account {account} over {}", by.wire),

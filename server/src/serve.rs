@@ -161,6 +161,7 @@ fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) 
         pg: Arc::default(),
         flight: Arc::default(),
         data: http::dataservice::Api::new(settings, opened),
+        logins: http::login::Logins::default(),
         metrics: http::metrics::HttpMetrics::default(),
         listening: OnceLock::new(),
         started,

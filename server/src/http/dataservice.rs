@@ -29,6 +29,8 @@ use wattline_dataservice::{
     refusal,
 };
 
+use wattline_registry::Holder;
+
 use super::body::{media_type, whole};
 use super::error::{ApiError, ApiKind};
 use super::{App, OPERATOR, bearer, is_token, now_micros};
@@ -237,7 +239,7 @@ async fn deletion_details(State(app): State<Arc<App>>, request: Request) -> Resp
 }
 
 fn told(call: &Admitted) -> Call<'static> {
-    Call { caller: call.caller, now_micros: now_micros(), stopped: &|| false }
+    Call { caller: call.caller.clone(), now_micros: now_micros(), stopped: &|| false }
 }
 
 /// Runs what waits for the disk on a thread where that is allowed, when there is room for `rows` more rows.
@@ -368,7 +370,8 @@ fn let_in(
         return Err(refused(why.to_owned()));
     };
     let account = account.map_err(|refusal| refused(refusal.0))?;
-    Ok((Caller::Organization(account.org), account.access_key.clone()))
+    let permissions = app.registry.permissions(Holder::service(&account.access_key));
+    Ok((Caller::Account(account.org, permissions), account.access_key.clone()))
 }
 
 /// The answer of `act`, refusals of every kind in the service's envelope.

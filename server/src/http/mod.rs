@@ -3,8 +3,8 @@
 //! Owns: routes, the shape of refusals, metrics of requests, the token, limits on bodies and patience. Does not own:
 //! what exists (`registry`), decoding of samples (`ingest`), SQL (`query`), durability (`storage`).
 //!
-//! Reading order: [`connection`] → this file (routes, frame) → [`samples`], [`sql`] (with [`encode`]), [`latest`],
-//! [`dataservice`], [`registry`], [`accounts`], [`services`], [`policies`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
+//! Reading order: [`connection`] → this file (routes, frame) → [`samples`], [`sql`] (with [`encode`], [`login`]), [`latest`],
+//! [`dataservice`], [`registry`], [`accounts`], [`services`], [`grants`], [`policies`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
 //!
 //! One request: *accept → TLS → head → count → token → handler → answer*. A panic in a handler is answered 500 and ends
 //! there.
@@ -16,8 +16,10 @@ pub mod dataservice;
 pub mod deletions;
 pub mod encode;
 pub mod error;
+pub mod grants;
 pub mod health;
 pub mod latest;
+pub mod login;
 pub mod metrics;
 pub mod operations;
 pub mod policies;
@@ -62,6 +64,9 @@ use crate::serve::Listening;
 /// The path that needs no token: whoever watches the process must not need to know secrets.
 const OPEN_PATH: &str = "/healthz";
 
+/// The path of statements.
+const SQL_PATH: &str = "/sql";
+
 /// Answers below this are sent as they are: they fit a packet either way.
 const COMPRESSED_BYTES_MIN: u16 = 1_024;
 
@@ -97,6 +102,8 @@ pub struct App {
     pub flight: Arc<FlightMetrics>,
     /// The data service.
     pub data: dataservice::Api,
+    /// Checks of passwords.
+    pub logins: login::Logins,
     /// Counts of requests.
     pub metrics: HttpMetrics,
     /// Listeners, once all are open.
@@ -185,11 +192,12 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/operations/backup", post(operations::backup))
         .route("/operations/{id}", get(operations::show).delete(operations::cancel))
         .route("/backups", get(operations::list_backups));
+    let api = grants::routes(api);
     dataservice::routes(Router::new())
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::render))
-        .route("/sql", post(sql::run))
+        .route(SQL_PATH, post(sql::run))
         .nest("/api/v1", api)
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
@@ -254,6 +262,10 @@ fn authorize(app: &App, request: &Request) -> Result<(), ApiError> {
     let Some(token) = &app.http.token else { return Ok(()) };
     // The data service lets in service accounts, too.
     if request.uri().path() == OPEN_PATH || dataservice::is_own(request.uri().path()) {
+        return Ok(());
+    }
+    // Statements may be run by accounts, which show a password.
+    if request.uri().path() == SQL_PATH && login::shows_password(request.headers()) {
         return Ok(());
     }
     if is_token(token, bearer(request.headers()).unwrap_or_default()) {

@@ -57,6 +57,7 @@ type Piece = Result<Part, ApiError>;
 /// # Errors
 /// Whatever goes wrong up to the first rows; later it is said in the answer, or the answer breaks off.
 pub async fn run(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+    let caller = app.logins.caller(&app.registry, &headers).await?;
     let format = Format::accepted(&headers).ok_or_else(|| {
         let known = "application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream";
         ApiError::new(ApiKind::Unsupported, format!("none of the accepted types is one of {known}"))
@@ -71,7 +72,7 @@ pub async fn run(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) ->
     let queries = app.queries.clone();
     let task = Task(queries.spawn(async move {
         let _counted = Counted::new(&app);
-        execute(&app, format, &text, params, &sender).await;
+        execute(&app, &caller, format, (&text, params), &sender).await;
     }));
     match pieces.recv().await {
         Some(Ok(Part::Rows(first))) => Ok(answer(format, first, pieces, task)),
@@ -121,24 +122,29 @@ fn parameter(i: usize, value: Value) -> Result<ScalarValue, ApiError> {
 }
 
 /// Runs the statement and sends its answer; stops where nobody takes it any more.
-async fn execute(app: &App, format: Format, text: &str, params: Vec<ScalarValue>, out: &mpsc::Sender<Piece>) {
+async fn execute(
+    app: &App,
+    caller: &Caller,
+    format: Format,
+    statement: (&str, Vec<ScalarValue>),
+    out: &mpsc::Sender<Piece>,
+) {
     let begin = Instant::now();
     // A closed channel means that the client is gone, and with it the reason to go on.
-    if let Err(refusal) = Box::pin(stream(app, format, text, params, out, begin)).await {
+    if let Err(refusal) = Box::pin(stream(app, caller, format, statement, out, begin)).await {
         drop(out.send(Err(refusal)).await);
     }
 }
 
 async fn stream(
     app: &App,
+    caller: &Caller,
     format: Format,
-    text: &str,
-    params: Vec<ScalarValue>,
+    (text, params): (&str, Vec<ScalarValue>),
     out: &mpsc::Sender<Piece>,
     begin: Instant,
 ) -> Result<(), ApiError> {
-    let caller = Caller { account: None, wire: "http" };
-    let mut rows = match app.engine.run(&caller, text, params).await? {
+    let mut rows = match app.engine.run(caller, text, params).await? {
         Answer::Rows(rows) => rows,
         Answer::Changed { tag, rows, job } => {
             let ms = begin.elapsed().as_secs_f64() * 1e3;
@@ -231,6 +237,7 @@ impl From<wattline_query::Error> for ApiError {
         use wattline_query::ErrorKind as Query;
         let kind = match error.kind() {
             Query::Input => ApiKind::Input,
+            Query::Denied => ApiKind::Forbidden,
             Query::Busy => ApiKind::Busy,
             Query::Limit => ApiKind::Resources,
             Query::Timeout => ApiKind::Overtime,
