@@ -15,7 +15,8 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use wattline_model::{AssetId, Model, ModelId, OrgId};
 
 use crate::grants::{Granted, Holder, HolderKind};
-use crate::{Account, Device, Org, PolicyGroup, Product, ServiceAccount, Unformatted};
+use crate::trees::Trees;
+use crate::{Account, Attribute, Device, Org, PolicyGroup, Product, ServiceAccount, Unformatted, trees};
 
 /// A model with what the registry knows beside it.
 #[derive(Clone)]
@@ -23,6 +24,8 @@ pub(crate) struct ModelEntry {
     pub(crate) model: Arc<Model>,
     pub(crate) name: Arc<str>,
     pub(crate) parent: Option<ModelId>,
+    /// Of its assets, the inherited ones first.
+    pub(crate) attributes: Arc<[Attribute]>,
 }
 
 /// A product with its row number and its key as devices share it.
@@ -49,6 +52,10 @@ pub(crate) enum Edit {
     NewDevices(Vec<Arc<Device>>),
     /// Devices with the same keys and new properties.
     ChangedDevices(Vec<Arc<Device>>),
+    /// Devices that are gone.
+    GoneDevices(Vec<Arc<Device>>),
+    /// A tree that is new, gone or has another shape.
+    Tree(trees::Change),
     /// All storage policy groups, as they are now.
     PolicyGroups(Vec<PolicyGroup>),
     /// All organizations that keep unformatted data, as they are now.
@@ -76,6 +83,8 @@ impl Edit {
             | Edit::NoAccount(_)
             | Edit::ServiceAccount(_)
             | Edit::NoServiceAccount(_)
+            | Edit::GoneDevices(_)
+            | Edit::Tree(_)
             | Edit::Grants(..) => true,
             Edit::Several(edits) => edits.iter().any(Edit::is_of_grants),
             Edit::Nothing
@@ -100,9 +109,13 @@ pub(crate) struct Cache {
     products: HashMap<Arc<str>, ProductEntry>,
     devices: Vec<Option<Arc<Device>>>,
     device_count: usize,
+    of_product: HashMap<Arc<str>, usize>,
     by_device: HashTable<Arc<Device>>,
     by_asset: HashTable<Arc<Device>>,
     of_model: HashMap<ModelId, Vec<AssetId>>,
+    /// Devices that are gone, by number: samples of theirs may still be on their way out.
+    gone: HashMap<AssetId, Arc<Device>>,
+    trees: Trees,
     zones: HashSet<Arc<str>>,
     policy_groups: Arc<Vec<PolicyGroup>>,
     unformatted: Vec<Unformatted>,
@@ -197,6 +210,20 @@ impl Cache {
         self.devices.get(id.0 as usize)?.as_ref()
     }
 
+    /// The device that had this number and is gone.
+    pub(crate) fn gone(&self, id: AssetId) -> Option<&Arc<Device>> {
+        self.gone.get(&id)
+    }
+
+    pub(crate) fn trees(&self) -> &Trees {
+        &self.trees
+    }
+
+    /// For reading trees at start.
+    pub(crate) fn trees_mut(&mut self) -> &mut Trees {
+        &mut self.trees
+    }
+
     pub(crate) fn asset_by_key(&self, asset_key: &str) -> Option<&Arc<Device>> {
         self.by_asset.find(self.hasher.hash_one(asset_key), |d| *d.asset_key == *asset_key)
     }
@@ -209,6 +236,11 @@ impl Cache {
     /// The devices of exactly this model, in the order of their numbers.
     pub(crate) fn assets_of(&self, model: ModelId) -> impl Iterator<Item = &Arc<Device>> {
         self.of_model.get(&model).into_iter().flatten().filter_map(|&id| self.asset(id))
+    }
+
+    /// How many devices a product has.
+    pub(crate) fn product_size(&self, product_key: &str) -> usize {
+        self.of_product.get(product_key).copied().unwrap_or(0)
     }
 
     pub(crate) fn device_count(&self) -> usize {
@@ -232,6 +264,8 @@ impl Cache {
             Edit::ChangedDevices(devices) => {
                 devices.into_iter().for_each(|device| self.replace_device(device))
             }
+            Edit::GoneDevices(devices) => devices.into_iter().for_each(|device| self.remove_device(device)),
+            Edit::Tree(change) => self.trees.apply(change),
             Edit::PolicyGroups(groups) => self.policy_groups = Arc::new(groups),
             Edit::Unformatted(all) => self.unformatted = all,
             Edit::Account(account) => drop(self.accounts.insert(account.name.clone(), account)),
@@ -281,9 +315,13 @@ impl Cache {
 
     fn insert_device(&mut self, device: Arc<Device>) {
         let hasher = &self.hasher;
-        let hash = hasher.hash_one((&*device.product_key, &*device.device_key));
-        self.by_device
-            .insert_unique(hash, Arc::clone(&device), |d| hasher.hash_one((&*d.product_key, &*d.device_key)));
+        // A logical asset has no keys of a device; nobody may log in without any.
+        if device.is_device() {
+            *self.of_product.entry(Arc::clone(&device.product_key)).or_default() += 1;
+            let hash = hasher.hash_one((&*device.product_key, &*device.device_key));
+            let hash_of = |d: &Arc<Device>| hasher.hash_one((&*d.product_key, &*d.device_key));
+            self.by_device.insert_unique(hash, Arc::clone(&device), hash_of);
+        }
         let hash = hasher.hash_one(&*device.asset_key);
         self.by_asset.insert_unique(hash, Arc::clone(&device), |d| hasher.hash_one(&*d.asset_key));
         self.zones.get_or_insert_with(&*device.timezone, |_| Arc::clone(&device.timezone));
@@ -302,6 +340,33 @@ impl Cache {
             *slot = Arc::clone(&device);
         }
         put(&mut self.devices, device.asset.0, device);
+    }
+
+    /// `device` is what remains of it. Its keys are free.
+    fn remove_device(&mut self, device: Arc<Device>) {
+        let hash = self.hash(&device.product_key, &device.device_key);
+        if let Ok(found) = self.by_device.find_entry(hash, |d| d.asset == device.asset) {
+            found.remove();
+            if let Some(count) = self.of_product.get_mut(&device.product_key) {
+                *count -= 1;
+            }
+        }
+        let hash = self.hasher.hash_one(&*device.asset_key);
+        if let Ok(found) = self.by_asset.find_entry(hash, |d| d.asset == device.asset) {
+            found.remove();
+        }
+        // Numbers grow, so the list is in their order.
+        if let Some(of_model) = self.of_model.get_mut(&device.model)
+            && let Ok(place) = of_model.binary_search(&device.asset)
+        {
+            of_model.remove(place);
+        }
+        if let Some(slot) = self.devices.get_mut(device.asset.0 as usize)
+            && slot.take().is_some()
+        {
+            self.device_count -= 1;
+        }
+        self.gone.insert(device.asset, device);
     }
 
     fn hash(&self, product_key: &str, device_key: &str) -> u64 {

@@ -32,6 +32,15 @@ pub const TAG_VALUE_CHARS_MAX: usize = 200;
 /// Attributes of one device (device protocol §4.9).
 pub const ATTRIBUTES_MAX: usize = 200;
 
+/// Languages of one display name: more than a product is translated into.
+pub const LOCALES_MAX: usize = 20;
+
+/// Bytes of a locale such as `zh_Hans_CN`.
+pub const LOCALE_BYTES_MAX: usize = 16;
+
+/// Characters of a description: some sentences, which are kept in memory.
+pub const DESCRIPTION_CHARS_MAX: usize = 1_024;
+
 /// Values of one ENUM: a list that a person still reads.
 pub const ENUM_VALUES_MAX: usize = 1_024;
 
@@ -84,6 +93,35 @@ fn characters(
 /// A display name: any text of 1 to 128 characters without control characters.
 pub(crate) fn name(item: &str, field: &str, text: &str) -> Result<(), Error> {
     printable(item, field, text, NAME_CHARS_MAX)
+}
+
+/// Display names in further languages: locales such as `zh_CN`, each with a text as [`name`] wants it.
+pub(crate) fn names(item: &str, field: &str, names: &BTreeMap<String, String>) -> Result<(), Error> {
+    if names.len() > LOCALES_MAX {
+        let reason = format!("{} languages given; at most {LOCALES_MAX} are allowed", names.len());
+        return Err(Error::input(item, field, reason));
+    }
+    for (locale, text) in names {
+        let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-');
+        if locale.is_empty() || locale.len() > LOCALE_BYTES_MAX || !locale.bytes().all(fits) {
+            return Err(Error::input(item, field, format!("{locale:?} is no locale such as zh_CN")));
+        }
+        name(item, &format!("{field}.{locale}"), text)?;
+    }
+    Ok(())
+}
+
+/// A description: any text up to a page, line breaks among it.
+pub(crate) fn description(item: &str, text: &str) -> Result<(), Error> {
+    let chars = text.chars().count();
+    if chars > DESCRIPTION_CHARS_MAX {
+        let reason = format!("has {chars} characters; at most {DESCRIPTION_CHARS_MAX} are allowed");
+        return Err(Error::input(item, "description", reason));
+    }
+    if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        return Err(Error::input(item, "description", "has a control character"));
+    }
+    Ok(())
 }
 
 /// Any text of 1 to `chars_max` characters without control characters.

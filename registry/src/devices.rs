@@ -1,6 +1,7 @@
 //! Devices: the assets that send. Each has a product, a secret, a time zone, tags and attributes.
 //!
-//! Owns: creating, enabling and activating devices, and their rows. Does not own: whether one is online (`server`).
+//! Owns: creating, enabling and activating devices, and the rows of all assets. Does not own: logical assets, changes
+//! and the end of either kind ([`crate::assets`]), whether one is online (`server`).
 //!
 //! Texts are `Arc<str>`: a product's devices share its key and mostly their time zone, and a device without a name of
 //! its own shares its key as name. A million devices take about 390 MB.
@@ -10,13 +11,15 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, Row, Transaction, params};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use wattline_model::{AssetId, ModelId, OrgId};
 
+use crate::audit::Note;
 use crate::cache::{Cache, Edit, ProductEntry};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Rule};
 use crate::secret::random_key;
-use crate::{Registry, Secret, check, number};
+use crate::texts::{decode_texts, encode_texts};
+use crate::{Registry, Secret, attributes, audit, check, number};
 
 /// Devices of one registry: at some 400 bytes each, what a large server's memory holds beside its work.
 pub const DEVICES_MAX: usize = 20_000_000;
@@ -24,10 +27,17 @@ pub const DEVICES_MAX: usize = 20_000_000;
 /// Devices of one call to [`Registry::create_devices`]: one transaction must not hold up others for long.
 pub const DEVICES_PER_CALL_MAX: usize = 100_000;
 
+/// Devices of one product that people register (data service §7.4); devices that register themselves are not counted
+/// against it.
+pub const DEVICES_PER_PRODUCT_MAX: usize = 100_000;
+
+/// Assets that an entry of the audit log lists: those of one file.
+const NOTED_MAX: usize = 1_000;
+
 /// The time zone of a device that names none.
 pub const DEFAULT_TIMEZONE: &str = "UTC";
 
-/// A device.
+/// A device, or a logical asset: one that no device stands behind, such as a site.
 #[derive(Clone, Debug)]
 pub struct Device {
     /// Its number.
@@ -38,13 +48,17 @@ pub struct Device {
     pub org: OrgId,
     /// Its model.
     pub model: ModelId,
-    /// Its product.
+    /// Its product; empty for a logical asset.
     pub product_key: Arc<str>,
-    /// Its identifier, unique in its product.
+    /// Its identifier, unique in its product; empty for a logical asset.
     pub device_key: Arc<str>,
     /// Display name.
     pub name: Arc<str>,
-    /// Its secret.
+    /// Display names in further languages, by locale.
+    pub names: BTreeMap<String, String>,
+    /// What people say about it; may be empty.
+    pub description: Box<str>,
+    /// Its secret; empty for a logical asset.
     pub secret: Secret,
     /// Its time zone: an IANA name or an offset such as `+08:00`; [`crate::timezone`] reads it.
     pub timezone: Arc<str>,
@@ -60,6 +74,13 @@ pub struct Device {
     pub created_micros: i64,
 }
 
+impl Device {
+    /// Whether it has a product and keys of its own, so that it can log in.
+    pub fn is_device(&self) -> bool {
+        !self.product_key.is_empty()
+    }
+}
+
 /// A device to create.
 #[derive(Clone, Debug, Default)]
 pub struct NewDevice {
@@ -71,6 +92,10 @@ pub struct NewDevice {
     pub asset_key: Option<String>,
     /// Display name; empty = the device key.
     pub name: String,
+    /// Display names in further languages, by locale.
+    pub names: BTreeMap<String, String>,
+    /// What people say about it; may be empty.
+    pub description: String,
     /// Its secret; none = generated.
     pub secret: Option<Secret>,
     /// Its time zone; empty = `UTC`.
@@ -87,9 +112,11 @@ impl Registry {
         self.cache().device(product_key, device_key).cloned()
     }
 
-    /// The device with this number.
+    /// The device with this number. Of one that is gone what remains is found, too, as disabled: samples of it may still
+    /// be on their way out.
     pub fn asset(&self, id: AssetId) -> Option<Arc<Device>> {
-        self.cache().asset(id).cloned()
+        let cache = self.cache();
+        cache.asset(id).or_else(|| cache.gone(id)).cloned()
     }
 
     /// The device with this asset identifier.
@@ -127,6 +154,29 @@ impl Registry {
     /// # Errors
     /// As [`Registry::create_device`], for the first that is wrong.
     pub fn create_devices(&self, new: Vec<NewDevice>) -> Result<Vec<Arc<Device>>, Error> {
+        self.create_all(new, None)
+    }
+
+    /// As [`Registry::create_devices`], for a person, who is noted: attributes that the model requires must be there, and
+    /// a product has at most [`DEVICES_PER_PRODUCT_MAX`].
+    ///
+    /// # Errors
+    /// As [`Registry::create_device`]; [`Rule::DeviceKey`], [`Rule::DevicesMax`], [`Rule::Attributes`].
+    pub fn register_devices(
+        &self,
+        new: Vec<NewDevice>,
+        operator: &str,
+        now_micros: i64,
+    ) -> Result<Vec<Arc<Device>>, Error> {
+        self.create_all(new, Some((operator, now_micros)))
+    }
+
+    /// How many devices a product has.
+    pub fn product_size(&self, product_key: &str) -> usize {
+        self.cache().product_size(product_key)
+    }
+
+    fn create_all(&self, new: Vec<NewDevice>, by: Option<(&str, i64)>) -> Result<Vec<Arc<Device>>, Error> {
         if new.len() > DEVICES_PER_CALL_MAX {
             let reason = format!("{} given; at most {DEVICES_PER_CALL_MAX} are allowed", new.len());
             return Err(Error::new(ErrorKind::Input, "devices", reason));
@@ -143,7 +193,10 @@ impl Registry {
                     format!("there are {} already; at most {DEVICES_MAX} are allowed", cache.device_count());
                 return Err(Error::new(ErrorKind::Input, "devices", reason));
             }
-            let made = create(transaction, cache, checked, now)?;
+            let made = create(transaction, cache, checked, now, by.is_some())?;
+            if let Some((operator, micros)) = by {
+                note_registered(transaction, &made, operator, micros)?;
+            }
             let edit = if made.is_empty() { Edit::Nothing } else { Edit::NewDevices(made.clone()) };
             Ok((made, edit))
         })
@@ -176,7 +229,13 @@ impl Registry {
     ///
     /// # Errors
     /// `NotFound` where it does not exist.
-    pub fn set_device_enabled(&self, id: AssetId, enabled: bool) -> Result<Arc<Device>, Error> {
+    pub fn set_device_enabled(
+        &self,
+        id: AssetId,
+        enabled: bool,
+        operator: &str,
+        now_micros: i64,
+    ) -> Result<Arc<Device>, Error> {
         self.change(|transaction, cache| {
             let old = cache.asset(id).ok_or_else(|| Error::not_found(id.to_string()))?;
             if old.enabled == enabled {
@@ -185,6 +244,9 @@ impl Registry {
             transaction
                 .execute("UPDATE devices SET enabled = ?1 WHERE id = ?2", params![enabled, id.0])
                 .map_err(|e| Error::sqlite("change a device", e))?;
+            let action = if enabled { "enable device" } else { "disable device" };
+            let (item, micros) = (&*old.asset_key, now_micros);
+            audit::note(transaction, &Note { operator, action, item, before: None, after: None, micros })?;
             let device = Arc::new(Device { enabled, ..Device::clone(old) });
             Ok((Arc::clone(&device), Edit::ChangedDevices(vec![device])))
         })
@@ -230,6 +292,7 @@ impl Registry {
 /// A device whose fields are fit to be written; whether its keys are free is decided under the writer's lock.
 struct Checked {
     new: NewDevice,
+    names: Option<String>,
     timezone: Arc<str>,
     tags: Option<String>,
     attributes: Option<String>,
@@ -250,12 +313,10 @@ fn check_device(new: NewDevice, zones: &mut HashMap<String, Arc<str>>) -> Result
     if let Some(secret) = &new.secret {
         check::secret(&item, "deviceSecret", secret)?;
     }
+    check::names(&item, "deviceName", &new.names)?;
+    check::description(&item, &new.description)?;
     check::tags(&item, &new.tags)?;
-    let tags = if new.tags.is_empty() {
-        None
-    } else {
-        Some(serde_json::to_string(&new.tags).map_err(|e| Error::bug(item.as_str(), e.to_string()))?)
-    };
+    let (names, tags) = (encode_texts(&new.names), encode_texts(&new.tags));
     let attributes = check::attributes(&item, &new.attributes)?;
     let text = if new.timezone.is_empty() { DEFAULT_TIMEZONE } else { &new.timezone };
     let timezone = match zones.get(text) {
@@ -268,7 +329,22 @@ fn check_device(new: NewDevice, zones: &mut HashMap<String, Arc<str>>) -> Result
         }
     };
     let secret = new.secret.clone().map_or_else(Secret::generate, Ok)?;
-    Ok(Checked { new, timezone, tags, attributes, secret })
+    Ok(Checked { new, names, timezone, tags, attributes, secret })
+}
+
+/// Notes what was registered. A call is one entry: the log is read by people.
+fn note_registered(
+    transaction: &Transaction<'_>,
+    made: &[Arc<Device>],
+    operator: &str,
+    micros: i64,
+) -> Result<(), Error> {
+    let (Some(first), many) = (made.first(), made.len() > 1) else { return Ok(()) };
+    let keys: Vec<&str> = made.iter().take(NOTED_MAX).map(|device| &*device.asset_key).collect();
+    let after = json!({"productKey": &*first.product_key, "devices": made.len(), "assetIds": keys});
+    let (action, item) =
+        if many { ("register devices", &first.product_key) } else { ("register device", &first.asset_key) };
+    audit::note(transaction, &Note { operator, action, item, before: None, after: Some(after), micros })
 }
 
 /// How messages name a device that is to be created. Keys come from outside, so only a start of them is repeated.
@@ -282,26 +358,39 @@ fn create(
     cache: &Cache,
     checked: Vec<Checked>,
     now: i64,
+    by_person: bool,
 ) -> Result<Vec<Arc<Device>>, Error> {
     let act = |e| Error::sqlite("create devices", e);
     let mut insert = transaction
         .prepare_cached(
             "INSERT INTO devices (asset_key, product, device_key, name, secret, timezone, enabled, active,
-             tags, attributes, created_micros) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, 0, ?7, ?8, ?9)",
+             tags, attributes, created_micros, names, description)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, 0, ?7, ?8, ?9, ?10, ?11)",
         )
         .map_err(act)?;
     let mut made: Vec<Arc<Device>> = Vec::with_capacity(checked.len());
     let mut device_keys: HashSet<(i64, Arc<str>)> = HashSet::with_capacity(checked.len());
     let mut asset_keys: HashSet<Arc<str>> = HashSet::with_capacity(checked.len());
-    for Checked { new, timezone, tags, attributes, secret } in checked {
+    let mut in_product: HashMap<i64, usize> = HashMap::new();
+    for Checked { new, names, timezone, tags, attributes, secret } in checked {
         let item = item(&new);
         let product = cache
             .product(&new.product_key)
             .ok_or_else(|| Error::not_found(format!("product {}", new.product_key)))?;
+        if let Some(entry) = cache.model(product.product.model) {
+            attributes::check_values(&item, &entry.attributes, &new.attributes, by_person)?;
+        }
+        let count = in_product.entry(product.row).or_insert_with(|| cache.product_size(&product.key));
+        *count += 1;
+        if by_person && *count > DEVICES_PER_PRODUCT_MAX {
+            let reason = format!("the product would have more than {DEVICES_PER_PRODUCT_MAX} devices");
+            return Err(Error::input(item, "productKey", reason).under(Rule::DevicesMax));
+        }
         let device_key = free_key(&item, "deviceKey", new.device_key.as_deref(), |key| {
             cache.device(&product.key, key).is_none()
                 && !device_keys.contains(&(product.row, Arc::clone(key)))
-        })?;
+        })
+        .map_err(|e| e.under(Rule::DeviceKey))?;
         let asset_key = free_key(&item, "assetId", new.asset_key.as_deref(), |key| {
             cache.asset_by_key(key).is_none() && !asset_keys.contains(key)
         })?;
@@ -319,7 +408,9 @@ fn create(
                 timezone,
                 tags,
                 attributes,
-                now
+                now,
+                names,
+                described(&new.description),
             ])
             .map_err(act)?;
         made.push(Arc::new(Device {
@@ -330,6 +421,8 @@ fn create(
             product_key: Arc::clone(&product.key),
             device_key,
             name,
+            names: new.names,
+            description: new.description.into(),
             secret,
             timezone: cache.zone(&timezone).unwrap_or(timezone),
             enabled: true,
@@ -342,8 +435,13 @@ fn create(
     Ok(made)
 }
 
+/// A description as it is written down.
+pub(crate) fn described(description: &str) -> Option<&str> {
+    (!description.is_empty()).then_some(description)
+}
+
 /// The key given, where it is free, or a fresh one.
-fn free_key(
+pub(crate) fn free_key(
     item: &str,
     field: &str,
     given: Option<&str>,
@@ -362,7 +460,7 @@ fn free_key(
 }
 
 /// The wall clock. A clock before 1970 counts as 1970: the time is for people.
-fn now_micros() -> i64 {
+pub(crate) fn now_micros() -> i64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
 }
@@ -377,13 +475,17 @@ pub(crate) fn load(connection: &Connection, cache: &mut Cache) -> Result<(), Err
     let mut statement = connection
         .prepare(
             "SELECT id, asset_key, product, device_key, name, secret, timezone, enabled, active, tags, attributes,
-             created_micros FROM devices ORDER BY id",
+             created_micros, model, names, description, gone FROM devices ORDER BY id",
         )
         .map_err(act)?;
     let mut rows = statement.query([]).map_err(act)?;
     while let Some(row) = rows.next().map_err(act)? {
-        let device = decode(row, &products, cache)?;
-        cache.apply(Edit::NewDevices(vec![Arc::new(device)]));
+        let device = Arc::new(decode(row, &products, cache)?);
+        let gone: bool = row.get(15).map_err(act)?;
+        cache.apply(match gone {
+            false => Edit::NewDevices(vec![device]),
+            true => Edit::GoneDevices(vec![device]),
+        });
     }
     Ok(())
 }
@@ -392,9 +494,20 @@ fn decode(row: &Row<'_>, products: &HashMap<i64, ProductEntry>, cache: &Cache) -
     let act = |e| Error::sqlite("read devices", e);
     let id: i64 = row.get(0).map_err(act)?;
     let text = |column: usize| row.get_ref(column).map_err(act)?.as_str().map_err(|e| act(e.into()));
-    let product = products
-        .get(&row.get(2).map_err(act)?)
-        .ok_or_else(|| Error::damaged("devices", id, "product", "does not exist"))?;
+    let lost = |field: &str| Error::damaged("devices", id, field, "does not exist");
+    let product: Option<i64> = row.get(2).map_err(act)?;
+    let (org, model, product_key, device_key): (_, _, Arc<str>, Arc<str>) = match product {
+        Some(product) => {
+            let entry = products.get(&product).ok_or_else(|| lost("product"))?;
+            (entry.product.org, entry.product.model, Arc::clone(&entry.key), text(3)?.into())
+        }
+        None => {
+            let model: i64 = row.get(12).map_err(act)?;
+            let model = ModelId(number("devices", model)?);
+            let entry = cache.model(model).ok_or_else(|| lost("model"))?;
+            (entry.model.org, model, "".into(), "".into())
+        }
+    };
     let json = |column: usize, field: &str| -> Result<Option<Json>, Error> {
         let text: Option<String> = row.get(column).map_err(act)?;
         let decode = |text: String| serde_json::from_str(&text);
@@ -406,15 +519,18 @@ fn decode(row: &Row<'_>, products: &HashMap<i64, ProductEntry>, cache: &Cache) -
         .map(serde_json::from_value)
         .transpose()
         .map_err(|e| damaged("attributes", e))?;
-    let device_key: Arc<str> = text(3)?.into();
+    let texts = |column: usize| row.get_ref(column).map_err(act)?.as_str_or_null().map_err(|e| act(e.into()));
+    let names = decode_texts(texts(13)?).map_err(|e| Error::damaged("devices", id, "names", e))?;
     let name = text(4)?;
     let zone = text(6)?;
     Ok(Device {
         asset: AssetId(number("devices", id)?),
         asset_key: text(1)?.into(),
-        org: product.product.org,
-        model: product.product.model,
-        product_key: Arc::clone(&product.key),
+        org,
+        model,
+        product_key,
+        names,
+        description: texts(14)?.unwrap_or_default().into(),
         name: if *name == *device_key { Arc::clone(&device_key) } else { name.into() },
         device_key,
         secret: Secret::from(text(5)?),

@@ -23,6 +23,35 @@ pub enum ErrorKind {
     Bug,
 }
 
+/// A rule that was broken, where a protocol has a number of its own for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// There is no such tree.
+    NoTree,
+    /// The parent is not in the tree.
+    NoParent,
+    /// The asset is not in the tree.
+    NoNode,
+    /// The asset is in the tree already.
+    InTree,
+    /// The root of a tree is neither moved nor removed.
+    Root,
+    /// A node with others below it is not removed.
+    HasChildren,
+    /// A branch cannot hang below itself.
+    Descendant,
+    /// A tree has too many layers.
+    Layers,
+    /// An organization has too many trees.
+    TreesMax,
+    /// The device key is taken.
+    DeviceKey,
+    /// The product has too many devices.
+    DevicesMax,
+    /// Attributes are not as the model defines them.
+    Attributes,
+}
+
 /// Something the registry could not do.
 ///
 /// Reads `item: field: reason`, for example `model turbine: point power: dataType is DOUBLE and cannot become INT`.
@@ -36,6 +65,7 @@ struct Detail {
     item: String,
     field: Option<String>,
     reason: String,
+    rule: Option<Rule>,
     medium_failed: bool,
     source: Option<rusqlite::Error>,
 }
@@ -77,6 +107,17 @@ impl Error {
         &self.0.reason
     }
 
+    /// The rule that was broken, where protocols tell it apart.
+    pub fn rule(&self) -> Option<Rule> {
+        self.0.rule
+    }
+
+    /// The same error, telling the rule that was broken.
+    pub(crate) fn under(mut self, rule: Rule) -> Error {
+        self.0.rule = Some(rule);
+        self
+    }
+
     /// Whether the medium failed under a write: nothing is known about what it holds, so no further change may be
     /// accepted.
     pub(crate) fn medium_failed(&self) -> bool {
@@ -85,7 +126,15 @@ impl Error {
 
     pub(crate) fn new(kind: ErrorKind, item: impl Into<String>, reason: impl Into<String>) -> Error {
         let (item, reason) = (item.into(), reason.into());
-        Error(Box::new(Detail { kind, item, field: None, reason, medium_failed: false, source: None }))
+        Error(Box::new(Detail {
+            kind,
+            item,
+            field: None,
+            reason,
+            rule: None,
+            medium_failed: false,
+            source: None,
+        }))
     }
 
     fn with_field(mut self, field: &str) -> Error {

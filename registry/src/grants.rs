@@ -18,7 +18,7 @@ use wattline_model::{AssetId, ModelId, OrgId};
 
 use crate::cache::{Cache, Edit};
 use crate::error::{Error, ErrorKind};
-use crate::{Registry, audit, number};
+use crate::{Branch, Registry, TreeId, audit, number};
 
 /// Grants of one account: what a person keeps in view is far less; for more assets there are models and branches.
 pub const GRANTS_PER_ACCOUNT_MAX: usize = 10_000;
@@ -124,26 +124,44 @@ pub enum Scope {
     Organization(OrgId),
     /// All assets of a model and of those that inherit from it.
     Model(ModelId),
+    /// An asset of a tree and all that hangs below it there.
+    Branch(Branch),
     /// One asset.
     Asset(AssetId),
 }
 
 impl Scope {
-    const fn parts(self) -> (&'static str, u32) {
+    /// Its kind, its tree (0 where it is in none) and its number.
+    const fn parts(self) -> (&'static str, u32, u32) {
         match self {
-            Scope::Organization(org) => ("org", org.0),
-            Scope::Model(model) => ("model", model.0),
-            Scope::Asset(asset) => ("asset", asset.0),
+            Scope::Organization(org) => ("org", 0, org.0),
+            Scope::Model(model) => ("model", 0, model.0),
+            Scope::Branch(branch) => ("branch", branch.tree.0, branch.asset.0),
+            Scope::Asset(asset) => ("asset", 0, asset.0),
         }
     }
 
-    fn of_parts(kind: &str, item: u32) -> Option<Scope> {
-        Some(match kind {
-            "org" => Scope::Organization(OrgId(item)),
-            "model" => Scope::Model(ModelId(item)),
-            "asset" => Scope::Asset(AssetId(item)),
+    fn of_parts(kind: &str, tree: u32, item: u32) -> Option<Scope> {
+        Some(match (kind, tree) {
+            ("org", 0) => Scope::Organization(OrgId(item)),
+            ("model", 0) => Scope::Model(ModelId(item)),
+            ("branch", 1..) => Scope::Branch(Branch { tree: TreeId(tree), asset: AssetId(item) }),
+            ("asset", 0) => Scope::Asset(AssetId(item)),
             _ => return None,
         })
+    }
+
+    /// The organization it is of, where it exists.
+    fn org(self, cache: &Cache) -> Option<OrgId> {
+        match self {
+            Scope::Organization(org) => cache.org(org).map(|org| org.id),
+            Scope::Model(model) => cache.model(model).map(|entry| entry.model.org),
+            Scope::Branch(branch) => {
+                let tree = cache.trees().tree(branch.tree)?;
+                cache.trees().has(branch.tree, branch.asset).then_some(tree.org)
+            }
+            Scope::Asset(asset) => cache.asset(asset).map(|device| device.org),
+        }
     }
 }
 
@@ -232,7 +250,7 @@ impl Registry {
         operator: &str,
         now_micros: i64,
     ) -> Result<(), Error> {
-        self.change_grants(holder, "grant", operator, now_micros, |granted| {
+        self.change_grants(holder, "grant", operator, now_micros, |granted, _| {
             let mut granted = granted.cloned().unwrap_or_default();
             for grant in grants {
                 let rights = granted.entry(grant.scope).or_default();
@@ -254,15 +272,14 @@ impl Registry {
         operator: &str,
         now_micros: i64,
     ) -> Result<(), Error> {
-        self.change_grants(holder, "revoke", operator, now_micros, |granted| {
+        self.change_grants(holder, "revoke", operator, now_micros, |granted, cache| {
             let mut granted = granted.cloned().unwrap_or_default();
             for grant in grants {
                 let rights = granted.get(&grant.scope).copied().unwrap_or_default();
                 let left = rights.without(grant.rights);
                 if left == rights {
-                    let scope = grant.scope.parts();
-                    let what = format!("{} on {} {}", grant.rights, scope.0, scope.1);
-                    return Err(Error::not_found(format!("{}: {what}", holder.item())));
+                    let what = text(cache, *grant);
+                    return Err(Error::not_found(format!("{}: grant {what}", holder.item())));
                 }
                 match left.is_empty() {
                     true => drop(granted.remove(&grant.scope)),
@@ -285,7 +302,7 @@ impl Registry {
         now_micros: i64,
     ) -> Result<(), Error> {
         let granted = grants.map(collected);
-        self.change_grants(holder, "set grants", operator, now_micros, |_| Ok(granted))
+        self.change_grants(holder, "set grants", operator, now_micros, |_, _| Ok(granted))
     }
 
     fn change_grants(
@@ -294,12 +311,12 @@ impl Registry {
         action: &str,
         operator: &str,
         now_micros: i64,
-        act: impl FnOnce(Option<&Granted>) -> Result<Option<Granted>, Error>,
+        act: impl FnOnce(Option<&Granted>, &Cache) -> Result<Option<Granted>, Error>,
     ) -> Result<(), Error> {
         self.change(|transaction, cache| {
             let bound = holder.bound(cache)?;
             let before = cache.granted(holder).map(Arc::clone);
-            let after = act(before.as_deref())?;
+            let after = act(before.as_deref(), cache)?;
             if after.as_ref() == before.as_deref() {
                 return Ok(((), Edit::Nothing));
             }
@@ -324,15 +341,15 @@ impl Registry {
         })
     }
 
-    /// The grant that `text` says: `<rights>:<org|model|asset>:<key>`, such as `read,write:model:acme/turbine`;
-    /// a model of the organization `default` may be named without it.
+    /// The grant that `text` says: `<rights>:<org|model|branch|asset>:<key>`, such as `read,write:model:acme/turbine` or
+    /// `read:branch:<tree>/<asset>`; a model of the organization `default` may be named without it.
     ///
     /// # Errors
     /// `Input` for any other text, `NotFound` where there is no such thing.
     pub fn read_grant(&self, text: &str) -> Result<Grant, Error> {
         let shown: String = text.chars().take(80).collect();
         let wrong = |reason: &str| Error::input(&format!("grant {shown:?}"), "form", reason);
-        let form = "expected <rights>:<org|model|asset>:<key>, such as read,write:model:turbine";
+        let form = "expected <rights>:<org|model|branch|asset>:<key>, such as read,write:model:turbine";
         let mut parts = text.splitn(3, ':');
         let (Some(rights), Some(kind), Some(key), true) =
             (parts.next(), parts.next(), parts.next(), text.len() <= TEXT_BYTES_MAX)
@@ -351,6 +368,11 @@ impl Registry {
                 let org = cache.org_by_key(org).map(|org| org.id);
                 org.and_then(|org| cache.model_by_key(org, model)).map(|entry| Scope::Model(entry.model.id))
             }
+            "branch" => key.split_once('/').and_then(|(tree, asset)| {
+                let branch =
+                    Branch { tree: cache.trees().by_key(tree)?.id, asset: cache.asset_by_key(asset)?.asset };
+                cache.trees().has(branch.tree, branch.asset).then_some(Scope::Branch(branch))
+            }),
             "asset" => cache.asset_by_key(key).map(|device| Scope::Asset(device.asset)),
             _ => return Err(wrong(form)),
         };
@@ -365,16 +387,21 @@ impl Registry {
 
 fn text(cache: &Cache, grant: Grant) -> String {
     let org_key = |org| cache.org(org).map_or_else(|| org.to_string(), |org| org.key.clone());
-    let (kind, _) = grant.scope.parts();
+    let (kind, ..) = grant.scope.parts();
+    let asset_key =
+        |asset| cache.asset(asset).map_or_else(|| asset.to_string(), |device| device.asset_key.to_string());
     let key = match grant.scope {
         Scope::Organization(org) => org_key(org),
         Scope::Model(model) => cache.model(model).map_or_else(
             || model.to_string(),
             |entry| format!("{}/{}", org_key(entry.model.org), entry.model.key),
         ),
-        Scope::Asset(asset) => {
-            cache.asset(asset).map_or_else(|| asset.to_string(), |device| device.asset_key.to_string())
+        Scope::Branch(branch) => {
+            let tree = cache.trees().tree(branch.tree);
+            let tree = tree.map_or_else(|| branch.tree.to_string(), |tree| tree.key.to_string());
+            format!("{tree}/{}", asset_key(branch.asset))
         }
+        Scope::Asset(asset) => asset_key(asset),
     };
     format!("{}:{kind}:{key}", grant.rights)
 }
@@ -408,13 +435,8 @@ fn check(cache: &Cache, holder: Holder<'_>, bound: Option<OrgId>, granted: &Gran
     // What it has already may be gone since.
     let is_new = |scope: &&Scope| before.is_none_or(|before| !before.contains_key(scope));
     for &scope in granted.keys().filter(is_new) {
-        let (kind, item) = scope.parts();
-        let org = match scope {
-            Scope::Organization(org) => cache.org(org).map(|org| org.id),
-            Scope::Model(model) => cache.model(model).map(|entry| entry.model.org),
-            Scope::Asset(asset) => cache.asset(asset).map(|device| device.org),
-        };
-        let org = org.ok_or_else(|| Error::not_found(format!("{kind} {item}")))?;
+        let (kind, _, item) = scope.parts();
+        let org = scope.org(cache).ok_or_else(|| Error::not_found(format!("{kind} {item}")))?;
         if bound.is_some_and(|bound| bound != org) {
             let reason = "a service account has rights in its own organization only";
             return Err(Error::new(ErrorKind::Input, holder.item(), reason));
@@ -458,11 +480,11 @@ pub(crate) fn save(
     transaction
         .execute("INSERT INTO limited (kind, holder) VALUES (?1, ?2)", [kind, holder.name])
         .map_err(act)?;
-    let sql = "INSERT INTO grants (kind, holder, scope, item, rights) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql = "INSERT INTO grants (kind, holder, scope, tree, item, rights) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let mut statement = transaction.prepare_cached(sql).map_err(act)?;
     for (scope, rights) in granted {
-        let (name, item) = scope.parts();
-        statement.execute(params![kind, holder.name, name, item, rights.0]).map_err(act)?;
+        let (name, tree, item) = scope.parts();
+        statement.execute(params![kind, holder.name, name, tree, item, rights.0]).map_err(act)?;
     }
     Ok(())
 }
@@ -470,7 +492,7 @@ pub(crate) fn save(
 /// Reads all grants into `cache`.
 pub(crate) fn load(connection: &Connection, cache: &mut Cache) -> Result<(), Error> {
     let act = |e| Error::sqlite("read grants", e);
-    let sql = "SELECT l.rowid, l.kind, l.holder, g.scope, g.item, g.rights FROM limited l
+    let sql = "SELECT l.rowid, l.kind, l.holder, g.scope, g.tree, g.item, g.rights FROM limited l
                LEFT JOIN grants g ON g.kind = l.kind AND g.holder = l.holder ORDER BY l.kind, l.holder";
     let mut statement = connection.prepare(sql).map_err(act)?;
     let mut rows = statement.query([]).map_err(act)?;
@@ -483,9 +505,10 @@ pub(crate) fn load(connection: &Connection, cache: &mut Cache) -> Result<(), Err
         let kind = kind.ok_or_else(|| Error::damaged("limited", id, "kind", "is unknown"))?;
         let granted = all.entry((kind, row.get(2).map_err(act)?)).or_default();
         let Some(scope) = row.get::<_, Option<String>>(3).map_err(act)? else { continue };
-        let item = number("grants", row.get(4).map_err(act)?)?;
-        let rights: u8 = row.get(5).map_err(act)?;
-        let scope = Scope::of_parts(&scope, item).filter(|_| rights > 0 && rights <= Rights::ALL.0);
+        let tree: u32 = row.get(4).map_err(act)?;
+        let item = number("grants", row.get(5).map_err(act)?)?;
+        let rights: u8 = row.get(6).map_err(act)?;
+        let scope = Scope::of_parts(&scope, tree, item).filter(|_| rights > 0 && rights <= Rights::ALL.0);
         let scope = scope.ok_or_else(|| Error::damaged("grants", id, "scope", "is unknown"))?;
         granted.insert(scope, Rights(rights));
     }

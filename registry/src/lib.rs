@@ -7,7 +7,7 @@
 //! Does not own: measure-point data (`storage`), the digest by which a device proves itself (`ingest`), HTTP and the
 //! command line (`server`).
 //!
-//! Reading order: [`models`] → [`products`] → [`devices`] → [`orgs`] → [`policies`], [`unformatted`] → [`deletions`] →
+//! Reading order: [`models`], [`attributes`] → [`products`] → [`devices`], [`assets`] → [`trees`] → [`orgs`] → [`policies`], [`unformatted`] → [`deletions`] →
 //! [`accounts`], [`services`] → [`grants`], [`permissions`] → [`audit`]; then `schema` (the file), `cache` (the memory), [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
 //!
 //! One change: *check → lock → look at the cache → transaction → commit (synced) → apply the edit to the cache*.
@@ -23,6 +23,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::cache::{Cache, Edit};
 
 pub mod accounts;
+pub mod assets;
+pub mod attributes;
 pub mod audit;
 mod cache;
 pub mod check;
@@ -38,15 +40,19 @@ pub mod products;
 mod schema;
 pub mod secret;
 pub mod services;
+mod texts;
 pub mod thing_json;
+pub mod trees;
 pub mod unformatted;
 
 pub use accounts::{Account, Verifier};
+pub use assets::{AssetChange, NewAsset};
+pub use attributes::Attribute;
 pub use audit::AuditEntry;
 pub use check::timezone;
 pub use deletions::{DeletionJob, DeletionStatus};
 pub use devices::{Device, NewDevice};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, Rule};
 pub use grants::{Grant, Holder, HolderKind, Right, Rights, Scope};
 pub use models::{NewModel, NewPoint};
 pub use orgs::{DEFAULT_ORG, NewOrg, Org};
@@ -55,6 +61,7 @@ pub use policies::{KeepFrom, Policy, PolicyGroup, PolicyPoint};
 pub use products::{NewProduct, Product};
 pub use secret::Secret;
 pub use services::{NewServiceAccount, ServiceAccount};
+pub use trees::{Branch, Tree, TreeId, TreeTexts};
 pub use unformatted::Unformatted;
 
 /// The registry: a cheap handle on one open file, safe to use from many threads.
@@ -191,6 +198,7 @@ fn recover(path: &Path) -> Result<(Connection, Cache), Error> {
     models::load(&connection, &mut cache)?;
     products::load(&connection, &mut cache)?;
     devices::load(&connection, &mut cache)?;
+    trees::load(&connection, &mut cache)?;
     policies::load(&connection, &mut cache)?;
     unformatted::load(&connection, &mut cache)?;
     accounts::load(&connection, &mut cache)?;

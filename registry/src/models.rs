@@ -10,13 +10,15 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use rusqlite::params;
+use serde_json::json;
 use wattline_model::limits::MODEL_POINTS_MAX;
 use wattline_model::{DataType, EnumKind, Model, ModelId, OrgId, Point, PointId, SignalType};
 
+use crate::audit::Note;
 use crate::cache::{Cache, Edit, ModelEntry};
 use crate::error::{Error, ErrorKind};
 use crate::unformatted::UNFORMATTED;
-use crate::{Registry, check, number};
+use crate::{Attribute, Registry, attributes, audit, check, number};
 
 use self::rows::insert_points;
 pub(crate) use self::rows::load;
@@ -118,20 +120,44 @@ impl Registry {
     /// `Input` for a bad definition, `NotFound` where the organization or parent does not exist, `Conflict` where the
     /// key is taken or an inherited point is defined again.
     pub fn create_model(&self, new: NewModel) -> Result<Arc<Model>, Error> {
-        let item = format!("model {}", new.key);
-        check::identifier("model", "modelId", &new.key)?;
-        if RESERVED_MODEL_KEYS.contains(&new.key.as_str()) {
-            return Err(Error::input(item, "modelId", "is the name of a table of the system"));
-        }
-        self.create_any_model(new)
+        free_of_reserved(&new)?;
+        self.create_any_model(new, Vec::new(), None)
+    }
+
+    /// [`create_model`](Self::create_model) with attributes of its assets, beside those it inherits; `by` is who asks for
+    /// it and when, to be noted.
+    ///
+    /// # Errors
+    /// As [`create_model`](Self::create_model); `Conflict` where an inherited attribute is defined again.
+    pub fn create_model_with(
+        &self,
+        new: NewModel,
+        attributes: Vec<Attribute>,
+        operator: &str,
+        now_micros: i64,
+    ) -> Result<Arc<Model>, Error> {
+        free_of_reserved(&new)?;
+        self.create_any_model(new, attributes, Some((operator, now_micros)))
+    }
+
+    /// The attributes that a model defines for its assets, the inherited ones first. Without any, its assets may have
+    /// whatever attributes they like.
+    pub fn model_attributes(&self, id: ModelId) -> Arc<[Attribute]> {
+        self.cache().model(id).map_or_else(Default::default, |entry| Arc::clone(&entry.attributes))
     }
 
     /// [`create_model`](Self::create_model), whatever its key.
-    pub(crate) fn create_any_model(&self, new: NewModel) -> Result<Arc<Model>, Error> {
+    pub(crate) fn create_any_model(
+        &self,
+        new: NewModel,
+        attributes: Vec<Attribute>,
+        by: Option<(&str, i64)>,
+    ) -> Result<Arc<Model>, Error> {
         let item = format!("model {}", new.key);
         let name = if new.name.is_empty() { new.key.clone() } else { new.name };
         check::name(&item, "name", &name)?;
         let points = check_points(&item, new.points)?;
+        let attributes = attributes::check_definitions(&item, attributes)?;
         self.change(|transaction, cache| {
             if cache.org(new.org).is_none() {
                 return Err(Error::not_found(new.org.to_string()));
@@ -145,6 +171,8 @@ impl Registry {
             let parent = parent_of(cache, &item, new.org, new.parent.as_deref())?;
             let mut all = parent.map_or_else(Vec::new, |entry| entry.model.points.clone());
             extend(&item, &mut all, &points)?;
+            let inherited = parent.map_or_else(Default::default, |entry| Arc::clone(&entry.attributes));
+            let attributes = attributes::inherit(&item, &inherited, &attributes)?;
             let path = format!("{}/{}", parent.map_or("", |entry| &entry.model.path), new.key);
             let parent = parent.map(|entry| entry.model.id);
             transaction
@@ -155,8 +183,16 @@ impl Registry {
                 .map_err(|e| Error::sqlite("create a model", e))?;
             let id = ModelId(number("models", transaction.last_insert_rowid())?);
             insert_points(transaction, id, &all)?;
+            attributes::insert(transaction, id, &attributes)?;
+            if let Some((operator, micros)) = by {
+                let after = Some(json!({"points": all.len(), "attributes": attributes.len()}));
+                let action = "create model";
+                let note = Note { operator, action, item: &new.key, before: None, after, micros };
+                audit::note(transaction, &note)?;
+            }
             let model = Arc::new(Model::new(id, new.org, new.key, path, all, 1));
-            let entry = ModelEntry { model: Arc::clone(&model), name: name.into(), parent };
+            let attributes = attributes.into();
+            let entry = ModelEntry { model: Arc::clone(&model), name: name.into(), parent, attributes };
             Ok((model, Edit::Models(vec![entry])))
         })
     }
@@ -211,6 +247,15 @@ impl Registry {
             Ok((now, edit))
         })
     }
+}
+
+fn free_of_reserved(new: &NewModel) -> Result<(), Error> {
+    check::identifier("model", "modelId", &new.key)?;
+    if RESERVED_MODEL_KEYS.contains(&new.key.as_str()) {
+        let item = format!("model {}", new.key);
+        return Err(Error::input(item, "modelId", "is the name of a table of the system"));
+    }
+    Ok(())
 }
 
 /// The parent that `key` names, and whether a child may still hang below it.
@@ -376,7 +421,7 @@ fn check_point(item: &str, new: NewPoint) -> Result<Point, Error> {
 }
 
 /// The name of a data type in the file and in messages.
-fn type_name(data_type: DataType) -> &'static str {
+pub(crate) fn type_name(data_type: DataType) -> &'static str {
     match data_type {
         DataType::Enum(EnumKind::Int) => "ENUM of INT",
         DataType::Enum(EnumKind::Text) => "ENUM of STRING",

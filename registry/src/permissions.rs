@@ -1,10 +1,11 @@
 //! What an account may do, worked out from its grants so that asking costs no IO and next to no time.
 //!
-//! Owns: [`Permissions`], made once for an account and kept until grants, accounts or models change. Does not own: the
+//! Owns: [`Permissions`], made once for an account and kept until grants, accounts, models or trees change. Does not own: the
 //! grants ([`crate::grants`]), where they are enforced.
 //!
 //! An asset is asked for by what it is: of an organization, of a model, itself. So an asset that is new needs nothing to
-//! be made anew, and what is kept of an account grows with its grants, not with the assets that they reach.
+//! be made anew. Branches of trees are the exception: their assets are written out, and a tree that changes counts as a
+//! change of grants.
 
 use std::collections::HashMap as Map;
 use std::sync::Arc;
@@ -18,6 +19,9 @@ use crate::{Device, Registry};
 
 /// Accounts whose permissions are kept; beyond, all are worked out again when they are asked for.
 const KEPT_MAX: usize = 4_096;
+
+/// Assets in all permissions that are kept, at some 16 bytes each: twenty accounts with the largest tree there may be.
+const KEPT_ASSETS_MAX: usize = 4_000_000;
 
 /// What an account may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,6 +119,11 @@ impl Permissions {
                     widen(&mut all.inside, org, rights);
                 }
                 Scope::Model(model) => drop(roots.insert(model, rights)),
+                Scope::Branch(branch) => {
+                    for asset in cache.trees().branch(branch.tree, branch.asset) {
+                        all.add_asset(cache, asset, rights);
+                    }
+                }
                 Scope::Asset(asset) => all.add_asset(cache, asset, rights),
             }
         }
@@ -157,6 +166,8 @@ fn widen<K: std::hash::Hash + Eq>(all: &mut HashMap<K, Rights>, key: K, more: Ri
 #[derive(Default)]
 pub(crate) struct Kept {
     generation: u64,
+    /// Assets in all of them.
+    assets: usize,
     by_holder: [HashMap<String, Arc<Permissions>>; 2],
 }
 
@@ -201,10 +212,12 @@ impl Registry {
                 *kept = Kept { generation, ..Kept::default() };
             }
             if kept.generation == generation {
-                let by_holder = &mut kept.by_holder[place(holder.kind)];
-                if by_holder.len() >= KEPT_MAX {
-                    by_holder.clear();
+                kept.assets += permissions.assets.len();
+                let count: usize = kept.by_holder.iter().map(HashMap::len).sum();
+                if count >= KEPT_MAX || kept.assets > KEPT_ASSETS_MAX {
+                    *kept = Kept { generation, assets: permissions.assets.len(), ..Kept::default() };
                 }
+                let by_holder = &mut kept.by_holder[place(holder.kind)];
                 by_holder.insert(holder.name.to_owned(), Arc::clone(&permissions));
             }
         }

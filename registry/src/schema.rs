@@ -21,7 +21,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const PAGE_CACHE_KIB: i64 = 32 * 1_024;
 
 /// Migrations in order; `MIGRATIONS[i]` leads from version `i` to `i + 1`. Shipped ones are frozen.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, GRANTS];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7];
 
 const V1: &str = "
 CREATE TABLE orgs (
@@ -166,8 +166,74 @@ CREATE TABLE service_accounts (
 ) STRICT;
 ";
 
-/// What accounts are limited to.
-const GRANTS: &str = "
+/// Assets that no device stands behind, names in further languages and descriptions; devices that are gone and leave
+/// their keys to others; attributes that models define; asset trees. SQLite cannot drop a constraint, so the table of
+/// devices is made anew; its numbers go on where they were.
+const V6: &str = "
+CREATE TABLE assets (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    asset_key TEXT NOT NULL,
+    product INTEGER REFERENCES products (id),
+    device_key TEXT,
+    name TEXT NOT NULL,
+    secret TEXT NOT NULL,
+    timezone TEXT NOT NULL,
+    enabled INTEGER NOT NULL,
+    active INTEGER NOT NULL,
+    tags TEXT,
+    attributes TEXT,
+    created_micros INTEGER NOT NULL,
+    model INTEGER REFERENCES models (id),
+    names TEXT,
+    description TEXT,
+    gone INTEGER NOT NULL DEFAULT 0,
+    CHECK ((product IS NULL) = (model IS NOT NULL)),
+    CHECK ((product IS NULL) = (device_key IS NULL))
+) STRICT;
+INSERT INTO assets (id, asset_key, product, device_key, name, secret, timezone, enabled, active, tags, attributes,
+    created_micros)
+SELECT id, asset_key, product, device_key, name, secret, timezone, enabled, active, tags, attributes, created_micros
+FROM devices;
+DELETE FROM sqlite_sequence WHERE name = 'assets';
+INSERT INTO sqlite_sequence (name, seq) SELECT 'assets', seq FROM sqlite_sequence WHERE name = 'devices';
+DROP TABLE devices;
+ALTER TABLE assets RENAME TO devices;
+CREATE UNIQUE INDEX devices_by_asset ON devices (asset_key) WHERE gone = 0;
+CREATE UNIQUE INDEX devices_by_key ON devices (product, device_key) WHERE gone = 0;
+CREATE TABLE model_attributes (
+    model INTEGER NOT NULL REFERENCES models (id),
+    id INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    name TEXT NOT NULL,
+    data_type TEXT NOT NULL,
+    required INTEGER NOT NULL,
+    unit TEXT,
+    enum_values TEXT,
+    PRIMARY KEY (model, id),
+    UNIQUE (model, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE trees (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
+    org INTEGER NOT NULL REFERENCES orgs (id),
+    name TEXT NOT NULL,
+    names TEXT,
+    tags TEXT,
+    created_micros INTEGER NOT NULL
+) STRICT;
+CREATE TABLE tree_nodes (
+    tree INTEGER NOT NULL REFERENCES trees (id) ON DELETE CASCADE,
+    asset INTEGER NOT NULL REFERENCES devices (id),
+    parent INTEGER,
+    rank INTEGER NOT NULL,
+    PRIMARY KEY (tree, asset),
+    FOREIGN KEY (tree, parent) REFERENCES tree_nodes (tree, asset)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tree_children ON tree_nodes (tree, parent, rank);
+";
+
+/// What accounts are limited to. Where `scope` is no branch, `tree` is 0.
+const V7: &str = "
 CREATE TABLE limited (
     kind TEXT NOT NULL,
     holder TEXT NOT NULL,
@@ -177,9 +243,10 @@ CREATE TABLE grants (
     kind TEXT NOT NULL,
     holder TEXT NOT NULL,
     scope TEXT NOT NULL,
+    tree INTEGER NOT NULL,
     item INTEGER NOT NULL,
     rights INTEGER NOT NULL,
-    PRIMARY KEY (kind, holder, scope, item),
+    PRIMARY KEY (kind, holder, scope, tree, item),
     FOREIGN KEY (kind, holder) REFERENCES limited (kind, holder) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 ";

@@ -163,7 +163,7 @@ fn reopening_keeps_everything() {
         .unwrap();
     assert_eq!(&*made.timezone, "Asia/Shanghai");
     let plain = registry.create_device(device("pk", "wt-02")).unwrap();
-    registry.set_device_enabled(plain.asset, false).unwrap();
+    registry.set_device_enabled(plain.asset, false, "ann", 1).unwrap();
     registry.activate(made.asset).unwrap();
     let late = NewPoint::new("late", DataType::Bool);
     registry.add_points(registry.model_by_key(org.id, "root").unwrap().id, vec![late]).unwrap();

@@ -15,19 +15,18 @@ use wattline_model::{DataType, EnumKind, Model, Point};
 
 use self::forms::{DeviceJson, ModelJson, PointsJson, ProductJson, TextJson};
 use crate::error::{Error, ErrorKind};
-use crate::{Device, NewDevice, NewModel, NewPoint, NewProduct, Org, Product, Secret};
+use crate::{Attribute, Device, NewDevice, NewModel, NewPoint, NewProduct, Org, Product, Secret};
 
 mod forms;
 
-/// Decodes a thing model for `org`.
+/// Decodes a thing model with the attributes it defines, for `org`.
 ///
 /// # Errors
 /// `Input`, naming the field and where it stands in the text.
-pub fn decode_model(org: &Org, text: &[u8]) -> Result<NewModel, Error> {
+pub fn decode_thing(org: &Org, text: &[u8]) -> Result<(NewModel, Vec<Attribute>), Error> {
     let json: ModelJson = decode("model", text)?;
     let item = format!("model {}", json.model_id);
     own_org(&item, org, json.org_id.as_deref())?;
-    empty(&item, "attributes", json.attributes.as_ref())?;
     empty(&item, "services", json.services.as_ref())?;
     empty(&item, "events", json.events.as_ref())?;
     empty(&item, "tags", json.tags.as_ref())?;
@@ -36,13 +35,16 @@ pub fn decode_model(org: &Org, text: &[u8]) -> Result<NewModel, Error> {
         (Some(_), Some(_)) => return Err(Error::input(item, "points", "is given beside measurepoints")),
         (points, None) | (None, points) => points.unwrap_or_default(),
     };
-    Ok(NewModel {
+    let attributes = json.attributes.unwrap_or_default().0.into_iter();
+    let attributes = attributes.map(|(key, a)| a.into_attribute(&item, key)).collect::<Result<_, _>>()?;
+    let new = NewModel {
         org: org.id,
         points: points.0.into_iter().map(|(key, p)| p.into_point(&item, key)).collect::<Result<_, _>>()?,
         key: json.model_id,
         name: json.name.map(TextJson::into_text).unwrap_or_default(),
         parent,
-    })
+    };
+    Ok((new, attributes))
 }
 
 /// Decodes points to add to a model: `{"points": {"wind_speed": {"dataType": "DOUBLE"}}}`, or `measurepoints`.
@@ -54,9 +56,10 @@ pub fn decode_points(text: &[u8]) -> Result<Vec<NewPoint>, Error> {
     json.points.0.into_iter().map(|(key, point)| point.into_point("points", key)).collect()
 }
 
-/// Encodes a model as a ThingModel; [`decode_model`] of it gives the same points in the same order.
-pub fn encode_model(model: &Model, name: &str, org: &Org) -> String {
-    serde_json::to_string(&EncodeModel { model, name, org }).expect("maps with text keys always encode")
+/// Encodes a model as a ThingModel; [`decode_thing`] of it gives the same points and attributes in the same order.
+pub fn encode_model(model: &Model, name: &str, org: &Org, attributes: &[Attribute]) -> String {
+    serde_json::to_string(&EncodeModel { model, name, org, attributes })
+        .expect("maps with text keys always encode")
 }
 
 /// A model that serialises as a ThingModel, to put into a larger answer.
@@ -67,6 +70,8 @@ pub struct EncodeModel<'a> {
     pub name: &'a str,
     /// Its organization.
     pub org: &'a Org,
+    /// The attributes it defines for its assets.
+    pub attributes: &'a [Attribute],
 }
 
 /// Decodes a product for `org`.
@@ -122,6 +127,7 @@ pub fn device_json(device: &Device, with_secret: bool) -> Json {
         "productKey": &*device.product_key,
         "deviceKey": &*device.device_key,
         "deviceName": &*device.name,
+        "description": &*device.description,
         "timezone": &*device.timezone,
         "enabled": device.enabled,
         "active": device.active,
@@ -195,7 +201,8 @@ impl Serialize for EncodeModel<'_> {
         map.serialize_entry("orgId", &self.org.key)?;
         map.serialize_entry("name", &text(self.name))?;
         map.serialize_entry("measurepoints", &EncodePoints(&self.model.points))?;
-        for unused in ["attributes", "services", "events"] {
+        map.serialize_entry("attributes", &EncodeAttributes(self.attributes))?;
+        for unused in ["services", "events"] {
             map.serialize_entry(unused, &serde_json::json!({}))?;
         }
         map.end()
@@ -211,14 +218,42 @@ impl Serialize for EncodePoints<'_> {
     }
 }
 
-fn encode_point(point: &Point) -> Json {
-    let definition = match point.data_type {
-        DataType::Enum(EnumKind::Int) => serde_json::json!({"enumType": "INT", "values": point.enum_ints}),
-        DataType::Enum(EnumKind::Text) => {
-            serde_json::json!({"enumType": "STRING", "values": point.enum_texts})
-        }
+struct EncodeAttributes<'a>(&'a [Attribute]);
+
+impl Serialize for EncodeAttributes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|attribute| (&attribute.key, encode_attribute(attribute))))
+    }
+}
+
+fn encode_attribute(attribute: &Attribute) -> Json {
+    let Attribute { data_type, enum_ints, enum_texts, .. } = attribute;
+    serde_json::json!({
+        "identifier": attribute.key,
+        "name": text(&attribute.name),
+        "desc": "",
+        "tags": {},
+        "dataType": data_type.name(),
+        "dataDefinition": encode_enum(*data_type, enum_ints, enum_texts),
+        "required": attribute.required,
+        "unit": attribute.unit.as_deref().map(encode_unit),
+    })
+}
+
+fn encode_enum(data_type: DataType, ints: &[i64], texts: &[String]) -> Json {
+    match data_type {
+        DataType::Enum(EnumKind::Int) => serde_json::json!({"enumType": "INT", "values": ints}),
+        DataType::Enum(EnumKind::Text) => serde_json::json!({"enumType": "STRING", "values": texts}),
         _ => Json::Null,
-    };
+    }
+}
+
+fn encode_unit(unit: &str) -> Json {
+    serde_json::json!({"unitId": unit, "multiplier": "ONE"})
+}
+
+fn encode_point(point: &Point) -> Json {
+    let definition = encode_enum(point.data_type, &point.enum_ints, &point.enum_texts);
     serde_json::json!({
         "identifier": point.key,
         "name": text(&point.name),
@@ -228,7 +263,7 @@ fn encode_point(point: &Point) -> Json {
         "dataDefinition": definition,
         "hasQuality": point.has_quality,
         "signalType": point.signal.name(),
-        "unit": point.unit.as_ref().map(|unit| serde_json::json!({"unitId": unit, "multiplier": "ONE"})),
+        "unit": point.unit.as_deref().map(encode_unit),
     })
 }
 

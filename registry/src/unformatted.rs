@@ -54,7 +54,7 @@ impl Registry {
         let new = NewModel { org, key, name: String::new(), parent: None, points: Vec::new() };
         let model = match self.model_by_key(org, UNFORMATTED) {
             Some(model) => model,
-            None => self.create_any_model(new)?,
+            None => self.create_any_model(new, Vec::new(), None)?,
         };
         let kept = Unformatted { org, model: model.id, retention };
         self.change(|transaction, cache| {

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use serde::Serialize;
-use wattline_registry::{Registry, Right};
+use wattline_registry::{Device, Registry, Right};
 
 use crate::arrays::instants;
 use crate::columns::instant;
@@ -33,8 +33,9 @@ impl Assets {
         let schema = Schema::new(vec![
             text("asset_id"),
             text("model"),
-            text("product_key"),
-            text("device_key"),
+            // A logical asset has none.
+            Field::new("product_key", ArrowType::Utf8View, true),
+            Field::new("device_key", ArrowType::Utf8View, true),
             text("name"),
             text("timezone"),
             text("tags"),
@@ -65,6 +66,10 @@ impl RowsSource for Assets {
         let text = |of: &dyn Fn(usize) -> String| -> ArrayRef {
             Arc::new((0..devices.len()).map(|i| Some(of(i))).collect::<StringViewArray>())
         };
+        let key = |of: &dyn Fn(&Device) -> &Arc<str>| -> ArrayRef {
+            let keys = devices.iter().map(|device| device.is_device().then(|| of(device).to_string()));
+            Arc::new(keys.collect::<StringViewArray>())
+        };
         let model =
             |i: usize| self.registry.model(devices[i].model).map(|m| m.key.clone()).unwrap_or_default();
         let tags: Vec<String> = devices.iter().map(|d| json(&d.tags)).collect::<Result<_, _>>()?;
@@ -76,8 +81,8 @@ impl RowsSource for Assets {
         let arrays: Vec<ArrayRef> = vec![
             text(&|i| devices[i].asset_key.to_string()),
             text(&model),
-            text(&|i| devices[i].product_key.to_string()),
-            text(&|i| devices[i].device_key.to_string()),
+            key(&|device| &device.product_key),
+            key(&|device| &device.device_key),
             text(&|i| devices[i].name.to_string()),
             text(&|i| devices[i].timezone.to_string()),
             Arc::new(tags.into_iter().map(Some).collect::<StringViewArray>()),

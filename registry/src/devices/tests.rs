@@ -22,7 +22,7 @@ fn devices_are_found_by_every_key() {
     assert!(registry.asset_by_key("").is_none() && registry.assets_of(ModelId(99)).is_empty());
     assert_eq!((&*made.timezone, &*made.name, made.enabled, made.active), ("UTC", "wt:01", true, false));
 
-    let changed = registry.set_device_enabled(made.asset, false).unwrap();
+    let changed = registry.set_device_enabled(made.asset, false, "ann", 1).unwrap();
     assert!(!changed.enabled);
     let by_all =
         [registry.device("pk1", "wt:01"), registry.asset(made.asset), registry.asset_by_key(&made.asset_key)];

@@ -2,6 +2,7 @@ use super::*;
 use crate::accounts::Verifier;
 use crate::{
     DEFAULT_ORG, Device, NewDevice, NewModel, NewOrg, NewProduct, NewServiceAccount, Reach, Registry,
+    TreeTexts,
 };
 
 /// Organization `default` with the models `Machine` and `Turbine`, which inherits from it, and `Meter`; `acme` with its
@@ -215,4 +216,48 @@ fn there_is_a_limit_to_grants() {
     registry.set_grants(eva, Some(&grants[1..]), "test", 0).unwrap();
     assert!(!registry.permissions(eva).may(Right::Read, &made[0]));
     assert!(registry.permissions(eva).may(Right::Read, &made[1]));
+}
+
+#[test]
+fn a_branch_reaches_what_hangs_below_it_now() {
+    let (dir, registry) = plant();
+    let asset = |key: &str| device(&registry, key).asset;
+    let texts = TreeTexts { name: "sites".into(), ..TreeTexts::default() };
+    // machine ─ turbine ─ turbine2, and meter beside turbine.
+    let tree = registry.create_tree(DEFAULT_ORG, texts, asset("machine"), "test", 0).unwrap();
+    registry.associate(tree.id, asset("machine"), &[asset("turbine"), asset("meter")], "test", 0).unwrap();
+    registry.associate(tree.id, asset("turbine"), &[asset("turbine2")], "test", 0).unwrap();
+    let text = format!("read,control:branch:{}/turbine", tree.key);
+    let eva = Holder::account(EVA);
+    registry.grant(eva, &read(&registry, &[&text]), "test", 1).unwrap();
+    let told = |registry: &Registry| registry.grant_text(registry.grants(eva).unwrap()[0]);
+    assert_eq!(told(&registry), text);
+    expect(&registry, eva, &[("turbine", "read,control"), ("turbine2", "read,control")]);
+    let turbine = registry.model_by_key(DEFAULT_ORG, "Turbine").unwrap();
+    assert_eq!(registry.permissions(eva).reach(Right::Read, &turbine), Reach::Some);
+    assert_eq!(registry.permissions(eva).reach_organization(Right::Read, DEFAULT_ORG), Reach::Some);
+
+    // The tree changes, and with it what the grant reaches.
+    let meter = Branch { tree: tree.id, asset: asset("meter") };
+    registry.move_node(meter, asset("turbine2"), None, "test", 2).unwrap();
+    let with_meter = ["turbine", "turbine2", "meter"].map(|asset| (asset, "read,control"));
+    expect(&registry, eva, &with_meter);
+    registry.remove_node(meter, "test", 3).unwrap();
+    expect(&registry, eva, &with_meter[..2]);
+    let (root, below) = (tree.id, asset("turbine2"));
+    drop(registry);
+    let registry = Registry::open(&dir.path().join("registry")).unwrap();
+    expect(&registry, eva, &with_meter[..2]);
+    assert_eq!(told(&registry), text);
+    registry
+        .move_node(Branch { tree: root, asset: below }, asset_of(&registry, "machine"), None, "test", 4)
+        .unwrap();
+    expect(&registry, eva, &with_meter[..1]);
+    for wrong in ["read:branch:none/turbine".to_owned(), format!("read:branch:{}/meter", tree.key)] {
+        assert_eq!(registry.read_grant(&wrong).unwrap_err().kind(), ErrorKind::NotFound, "{wrong}");
+    }
+}
+
+fn asset_of(registry: &Registry, key: &str) -> AssetId {
+    device(registry, key).asset
 }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row, Transaction, params};
 use wattline_model::{DataType, EnumKind, Model, ModelId, OrgId, Point, PointId};
 
 use super::{DATA_TYPES, SIGNAL_TYPES, enum_json, type_name};
+use crate::attributes;
 use crate::cache::{Cache, Edit, ModelEntry};
 use crate::error::Error;
 use crate::number;
@@ -45,6 +46,7 @@ pub(super) fn insert_points(
 pub(crate) fn load(connection: &Connection, cache: &mut Cache) -> Result<(), Error> {
     let act = |e| Error::sqlite("read models", e);
     let mut points = load_points(connection)?;
+    let mut attributes = attributes::load(connection)?;
     // A parent is older than its children, so its path is known when theirs is made.
     let mut statement = connection
         .prepare("SELECT id, org, key, name, parent, version FROM models ORDER BY id")
@@ -71,7 +73,11 @@ pub(crate) fn load(connection: &Connection, cache: &mut Cache) -> Result<(), Err
             .map_err(|_| Error::damaged("models", i64::from(id.0), "version", "is negative"))?;
         let own = points.remove(&id).unwrap_or_default();
         let model = Arc::new(Model::new(id, org, key, path, own, version));
-        cache.apply(Edit::Models(vec![ModelEntry { model, name: name.into(), parent }]));
+        let attributes = attributes.remove(&id).unwrap_or_default().into();
+        cache.apply(Edit::Models(vec![ModelEntry { model, name: name.into(), parent, attributes }]));
+    }
+    if let Some(id) = attributes.keys().next() {
+        return Err(Error::damaged("model_attributes", i64::from(id.0), "model", "does not exist"));
     }
     match points.keys().next() {
         Some(id) => Err(Error::damaged("points", i64::from(id.0), "model", "does not exist")),

@@ -12,7 +12,7 @@ use wattline_model::{DataType, EnumKind};
 use super::empty;
 use crate::error::Error;
 use crate::models::{DATA_TYPES, SIGNAL_TYPES};
-use crate::{NewDevice, NewPoint, Secret};
+use crate::{Attribute, NewDevice, NewPoint, Secret};
 
 /// SI prefixes as `unit.multiplier` spells them, and as people do.
 const MULTIPLIERS: [(&str, &str); 21] = [
@@ -51,7 +51,7 @@ pub(super) struct ModelJson {
     _desc: Option<TextJson>,
     pub(super) measurepoints: Option<Members<PointJson>>,
     pub(super) points: Option<Members<PointJson>>,
-    pub(super) attributes: Option<Json>,
+    pub(super) attributes: Option<Members<AttributeJson>>,
     pub(super) services: Option<Json>,
     pub(super) events: Option<Json>,
     pub(super) tags: Option<Json>,
@@ -105,6 +105,54 @@ impl PointJson {
         point.has_quality = self.has_quality;
         point.name = self.name.map(TextJson::into_text).unwrap_or_default();
         Ok(NewPoint { key, ..point })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct AttributeJson {
+    identifier: Option<String>,
+    name: Option<TextJson>,
+    #[serde(rename = "desc")]
+    _desc: Option<TextJson>,
+    tags: Option<Json>,
+    data_type: String,
+    data_definition: Option<Json>,
+    #[serde(default)]
+    required: bool,
+    default_value: Option<Json>,
+    unit: Option<UnitJson>,
+}
+
+impl AttributeJson {
+    pub(super) fn into_attribute(self, item: &str, key: String) -> Result<Attribute, Error> {
+        let field = |name: &str| format!("attribute {key}: {name}");
+        if self.default_value.as_ref().is_some_and(|value| !value.is_null()) {
+            return Err(Error::input(item, &field("defaultValue"), "is not supported; leave it out"));
+        }
+        let required = self.required;
+        // But for what it requires, an attribute is defined as a point is.
+        let point = PointJson {
+            identifier: self.identifier,
+            name: self.name,
+            _desc: None,
+            tags: self.tags,
+            data_type: self.data_type,
+            data_definition: self.data_definition,
+            has_quality: false,
+            signal_type: None,
+            unit: self.unit,
+        };
+        let point = point.into_point(item, key)?;
+        Ok(Attribute {
+            key: point.key,
+            name: point.name,
+            data_type: point.data_type,
+            required,
+            unit: point.unit,
+            enum_ints: point.enum_ints,
+            enum_texts: point.enum_texts,
+        })
     }
 }
 
@@ -166,7 +214,7 @@ fn decode_enum(item: &str, field: &str, definition: Json, point: &mut NewPoint) 
     Ok(())
 }
 
-/// A text, alone or with translations, of which the default is kept.
+/// A text, alone or with translations.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a text or {\"defaultValue\": text, \"i18nValue\": {}}")]
 pub(super) enum TextJson {
@@ -180,7 +228,7 @@ pub(super) struct TranslatedJson {
     #[serde(default)]
     default_value: String,
     #[serde(rename = "i18nValue", default)]
-    _i18n_value: Option<BTreeMap<String, String>>,
+    i18n_value: Option<BTreeMap<String, String>>,
 }
 
 impl TextJson {
@@ -188,6 +236,14 @@ impl TextJson {
         match self {
             TextJson::Plain(text) => text,
             TextJson::Translated(text) => text.default_value,
+        }
+    }
+
+    /// The default, and the translations by locale.
+    pub(super) fn into_texts(self) -> (String, BTreeMap<String, String>) {
+        match self {
+            TextJson::Plain(text) => (text, BTreeMap::new()),
+            TextJson::Translated(text) => (text.default_value, text.i18n_value.unwrap_or_default()),
         }
     }
 }
@@ -249,6 +305,8 @@ pub(super) struct DeviceJson {
     device_key: Option<String>,
     asset_id: Option<String>,
     device_name: Option<TextJson>,
+    #[serde(default)]
+    description: String,
     device_secret: Option<String>,
     timezone: Option<String>,
     #[serde(default)]
@@ -259,11 +317,14 @@ pub(super) struct DeviceJson {
 
 impl DeviceJson {
     pub(super) fn into_device(self) -> NewDevice {
+        let (name, names) = self.device_name.map(TextJson::into_texts).unwrap_or_default();
         NewDevice {
             product_key: self.product_key,
             device_key: self.device_key,
             asset_key: self.asset_id,
-            name: self.device_name.map(TextJson::into_text).unwrap_or_default(),
+            name,
+            names,
+            description: self.description,
             secret: self.device_secret.map(Secret::from),
             timezone: self.timezone.unwrap_or_default(),
             tags: self.tags,

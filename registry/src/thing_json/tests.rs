@@ -7,6 +7,10 @@ fn org() -> Org {
     Org { id: DEFAULT_ORG, key: "o1700000000001".into(), name: String::new() }
 }
 
+fn decode_model(org: &Org, text: &[u8]) -> Result<NewModel, Error> {
+    decode_thing(org, text).map(|(model, _)| model)
+}
+
 /// The example of the data service's documentation (§8), as printed there.
 const DOCUMENTED: &str = r#"{"modelId":"TurbineModel","modelIdPath":"/TurbineModel","orgId":"o1700000000001","measurepoints":{
   "wind_speed":{"identifier":"wind_speed","name":{"defaultValue":"wind speed","i18nValue":{"en_US":"wind speed"}},"desc":"","tags":{},"dataType":"DOUBLE","dataDefinition":null,"hasQuality":true,"signalType":"AI","unit":{"unitId":"m/s","multiplier":"ONE"}},
@@ -130,7 +134,7 @@ fn encoding_and_decoding_are_inverse() {
     let child = r#"{"modelId":"child","parent":"base","points":{"e":{"dataType":"TIMESTAMP"}}}"#;
     let child = registry.create_model(decode_model(&org, child.as_bytes()).unwrap()).unwrap();
 
-    let encoded = encode_model(&child, "Child", &org);
+    let encoded = encode_model(&child, "Child", &org, &[]);
     let json: Json = serde_json::from_str(&encoded).unwrap();
     assert_eq!(json["modelIdPath"], "/base/child");
     assert_eq!(json["measurepoints"]["z"]["unit"], serde_json::json!({"unitId": "m/s", "multiplier": "ONE"}));
@@ -181,4 +185,30 @@ fn secrets_are_shown_only_where_asked() {
     let shown = device_json(&device, true);
     assert_eq!(shown["deviceSecret"], "hush");
     assert_eq!(shown["assetId"], *device.asset_key);
+}
+
+#[test]
+fn attributes_are_defined_as_points_are() {
+    let text = r#"{"modelId":"m","attributes":{
+        "hub_height":{"identifier":"hub_height","name":{"defaultValue":"hub height","i18nValue":{}},"dataType":"INT",
+            "required":true,"unit":{"unitId":"m","multiplier":"ONE"}},
+        "cooling":{"dataType":"ENUM","dataDefinition":{"enumType":"STRING","values":["air","water"]}}}}"#;
+    let (new, attributes) = decode_thing(&org(), text.as_bytes()).unwrap();
+    let [height, cooling] = attributes.as_slice() else { panic!("{attributes:?}") };
+    assert_eq!(
+        (height.key.as_str(), height.required, height.unit.as_deref()),
+        ("hub_height", true, Some("m"))
+    );
+    assert_eq!((height.name.as_str(), cooling.required), ("hub height", false));
+    assert_eq!(cooling.enum_texts, ["air", "water"]);
+
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::open(&dir.path().join("registry")).unwrap();
+    let model = registry.create_model_with(new, attributes, "ann", 1).unwrap();
+    let known = registry.model_attributes(model.id);
+    let again = decode_thing(&org(), encode_model(&model, "m", &org(), &known).as_bytes()).unwrap();
+    assert_eq!(again.1.as_slice(), &*known);
+    let default = r#"{"modelId":"m","attributes":{"a":{"dataType":"INT","defaultValue":1}}}"#;
+    let error = decode_thing(&org(), default.as_bytes()).unwrap_err();
+    assert!(error.to_string().contains("attribute a: defaultValue"), "{error}");
 }

@@ -1,6 +1,6 @@
 //! `wattline account grant`, `revoke`, `unlimit`, `grants`
 //!
-//! A grant is written `<rights>:<org|model|asset>:<key>`; the server reads it.
+//! A grant is written `<rights>:<org|model|branch|asset>:<key>`; the server reads it.
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -31,7 +31,8 @@ impl Whose {
 pub struct Change {
     #[command(flatten)]
     whose: Whose,
-    /// Such as read:org:default, read,write:model:acme/turbine (inheritors as well) or all:asset:aX7pQ2Lm; rights are
+    /// Such as read:org:default, read,write:model:acme/turbine (inheritors as well), read:branch:TREE/ASSET or
+    /// all:asset:aX7pQ2Lm; rights are
     /// read, write, control, manage and all
     #[arg(required = true, value_name = "GRANT")]
     grants: Vec<String>,

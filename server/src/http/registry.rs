@@ -15,13 +15,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use wattline_model::Model;
 use wattline_registry::thing_json::{
-    decode_devices, decode_model, decode_points, decode_product, device_json, encode_model, product_json,
+    decode_devices, decode_points, decode_product, decode_thing, device_json, encode_model, product_json,
 };
 use wattline_registry::{DEFAULT_ORG, Device, NewOrg, Org, Product, Registry};
 
 use super::body::{json as decode_json, whole};
 use super::error::{ApiError, ApiKind};
-use super::{App, blocking};
+use super::{App, OPERATOR, blocking, now_micros};
 
 /// Devices of one page where the request does not say how many.
 const PAGE_DEFAULT: usize = 1_000;
@@ -78,8 +78,10 @@ pub async fn list_models(State(app): Shared, Query(params): Params) -> Answer {
 /// `POST /models`: a thing model in either form, into the organization `?org=` or the default one.
 pub async fn create_model(State(app): Shared, Query(params): Params, body: Body) -> Answer {
     let org = asked_org(&app.registry, &params)?;
-    let new = decode_model(&org, &read(&app, body).await?)?;
-    let model = change(&app, move |registry| Ok(registry.create_model(new)?)).await?;
+    let (new, attributes) = decode_thing(&org, &read(&app, body).await?)?;
+    let create =
+        move |registry: &Registry| Ok(registry.create_model_with(new, attributes, OPERATOR, now_micros())?);
+    let model = change(&app, create).await?;
     Ok(model_answer(&app.registry, StatusCode::CREATED, &model, &org))
 }
 
@@ -234,8 +236,8 @@ fn org_key(registry: &Registry, model: &Model) -> String {
 }
 
 fn model_answer(registry: &Registry, status: StatusCode, model: &Model, org: &Org) -> Response {
-    let name = registry.model_name(model.id);
-    let text = encode_model(model, name.as_deref().unwrap_or(&model.key), org);
+    let (name, attributes) = (registry.model_name(model.id), registry.model_attributes(model.id));
+    let text = encode_model(model, name.as_deref().unwrap_or(&model.key), org, &attributes);
     (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 

@@ -21,7 +21,11 @@ async fn logins_are_refused_by_their_code() {
         ..NewDevice::default()
     };
     server.plant.registry.create_device(new).unwrap();
-    server.plant.registry.set_device_enabled(server.plant.device("pkS", "dkS2").asset, false).unwrap();
+    server
+        .plant
+        .registry
+        .set_device_enabled(server.plant.device("pkS", "dkS2").asset, false, "ann", 1)
+        .unwrap();
     for (mode, product, device, secret, v311, v5) in [
         (2, "pkT", "dkT", "s3cr3tDemo", 0, 0),
         (2, "pkT", "dkT", "wrong", 4, 0x86),
@@ -152,7 +156,11 @@ async fn a_device_has_one_session() {
 async fn a_device_that_is_disabled_is_put_out() {
     let server = Server::start().await;
     let mut client = Client::login(&server, Version::V5, "pkT", "dkT").await;
-    server.plant.registry.set_device_enabled(server.plant.device("pkT", "dkT").asset, false).unwrap();
+    server
+        .plant
+        .registry
+        .set_device_enabled(server.plant.device("pkT", "dkT").asset, false, "ann", 1)
+        .unwrap();
     client.send(&publish_packet(Version::V5, POST, 1, 1, post(r#"{"Temp":1}"#, T).as_bytes())).await;
     let goodbye = client.read().await.unwrap();
     assert_eq!((goodbye.first, goodbye.body[0]), (0xE0, 0x87));
