@@ -14,6 +14,7 @@ mod crash;
 mod differential;
 mod flight;
 mod flight_accounts;
+mod grants;
 mod killing;
 mod object_backup;
 mod postgres;

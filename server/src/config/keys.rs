@@ -102,7 +102,7 @@ pub const KEYS: &[Key] = &[
         flag: None,
         kind: Kind::Flag,
         default: "false",
-        doc: "There are no accounts yet: whoever reaches the HTTP listener may read and write everything.\n\
+        doc: "Without a token whoever reaches the HTTP listener may read and write everything.\n\
               So it binds to loopback addresses only, unless http.token is set or this is true.",
     },
     Key {
