@@ -33,6 +33,7 @@ use crate::reports::Reports;
 use crate::running::Statements;
 use crate::scope::Limit;
 use crate::tables::assets::Assets;
+use crate::tables::audit::Audit;
 use crate::tables::blocks::Blocks;
 use crate::tables::jobs::Jobs;
 use crate::tables::latest::LatestTable;
@@ -100,6 +101,7 @@ impl Catalog {
         system.insert("shards".to_owned(), Arc::new(RowsTable(Shards::new(store.clone()))));
         system.insert("segments".to_owned(), Arc::new(RowsTable(Segments::new(store.clone()))));
         system.insert("policies".to_owned(), Arc::new(RowsTable(Policies::new(registry.clone(), None))));
+        system.insert("audit".to_owned(), Arc::new(RowsTable(Audit::new(registry.clone()))));
         system.insert("queries".to_owned(), Arc::new(RowsTable(Queries::new(Arc::clone(&statements), None))));
         system.insert("settings".to_owned(), Arc::new(RowsTable(SettingsTable::new(Arc::clone(&reports)))));
         let jobs = Jobs::new(registry.clone(), store.clone(), Arc::clone(&reports));

@@ -42,7 +42,7 @@ use crate::guard::{Guarded, panicked};
 use crate::memory::StatementMemory;
 use crate::plans::{self, Found, Shaped};
 use crate::reports::Reports;
-use crate::running::{Place, Statement, Statements};
+use crate::running::{Place, Statement, Statements, Watch};
 use crate::scope::{Scope, Scopes};
 use crate::settings::{QuerySettings, Spill};
 use crate::statement;
@@ -102,6 +102,8 @@ pub struct Caller {
     pub account: Option<Arc<str>>,
     /// The way in: `http`, `pg`, `flight`.
     pub wire: &'static str,
+    /// From where, where that is known.
+    pub origin: Option<Arc<str>>,
 }
 
 /// What became of a statement.
@@ -190,6 +192,11 @@ impl Engine {
         self.catalog().report(reports);
     }
 
+    /// Lets `watch` know how each statement ends. The first is told, should there be more.
+    pub fn watch(&self, watch: Arc<dyn Watch>) {
+        self.inner.statements.watch(watch);
+    }
+
     /// Plans and starts one statement; `$1` stands for `params[0]` and so on. All tables of samples are read as of
     /// one moment. Dropping the stream stops the statement. Its errors are read with `Error::from`.
     ///
@@ -200,7 +207,7 @@ impl Engine {
         text: &str,
         params: Vec<ScalarValue>,
     ) -> Result<SendableRecordBatchStream, Error> {
-        self.rows(&Caller { account: None, wire: "engine" }, text, params).await
+        self.rows(&Caller { account: None, wire: "engine", origin: None }, text, params).await
     }
 
     /// The same engine, whose statements see what `caller` may see.

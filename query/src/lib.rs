@@ -46,6 +46,6 @@ pub use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 pub use engine::{Answer, Caller, Description, Engine};
 pub use error::{Error, ErrorKind, Position};
 pub use reports::{OperationReport, Reports, SettingReport};
-pub use running::{ENDED_STATEMENTS_MAX, SHOWN_TEXT_BYTES_MAX};
+pub use running::{ENDED_STATEMENTS_MAX, SHOWN_TEXT_BYTES_MAX, Watch};
 pub use settings::{QuerySettings, Spill};
 pub use statement::{CHAIN_OPERATORS_MAX, COMBINED_QUERIES_MAX, EXPANDED_TABLES_MAX, STATEMENT_BYTES_MAX};

@@ -87,8 +87,11 @@ impl Limit {
 /// The scopes there are.
 pub(crate) struct Scopes {
     all: Arc<Scope>,
-    limited: Mutex<HashMap<Arc<str>, (Arc<Permissions>, Arc<Scope>)>>,
+    limited: Mutex<HashMap<Arc<str>, Limited>>,
 }
+
+/// A limited account's scope, and what it was made for.
+type Limited = (Arc<Permissions>, Arc<Scope>);
 
 impl Scopes {
     pub(crate) fn new(all: Arc<Scope>) -> Scopes {

@@ -5,6 +5,7 @@
 //! Everything but a model's samples is small and in memory: such a table is made anew for each scan ([`RowsTable`]).
 
 pub(crate) mod assets;
+pub(crate) mod audit;
 pub(crate) mod blocks;
 pub(crate) mod jobs;
 pub(crate) mod latest;

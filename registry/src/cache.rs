@@ -42,6 +42,8 @@ pub(crate) enum Edit {
     Nothing,
     /// Rows that are not held in memory.
     Uncached,
+    /// Calls that were noted. They come all the time: nobody makes another copy for their sake.
+    Calls,
     /// A new organization.
     Org(Arc<Org>),
     /// Models that are new or have a new version.
@@ -89,6 +91,7 @@ impl Edit {
             Edit::Several(edits) => edits.iter().any(Edit::is_of_grants),
             Edit::Nothing
             | Edit::Uncached
+            | Edit::Calls
             | Edit::Org(_)
             | Edit::Product(_)
             | Edit::NewDevices(_)
@@ -254,7 +257,7 @@ impl Cache {
 
     pub(crate) fn apply(&mut self, edit: Edit) {
         match edit {
-            Edit::Nothing | Edit::Uncached => {}
+            Edit::Nothing | Edit::Uncached | Edit::Calls => {}
             Edit::Org(org) => self.insert_org(org),
             Edit::Models(models) => models.into_iter().for_each(|entry| self.insert_model(entry)),
             Edit::Product(entry) => {

@@ -348,7 +348,7 @@ impl Registry {
     /// `Input` for any other text, `NotFound` where there is no such thing.
     pub fn read_grant(&self, text: &str) -> Result<Grant, Error> {
         let shown: String = text.chars().take(80).collect();
-        let wrong = |reason: &str| Error::input(&format!("grant {shown:?}"), "form", reason);
+        let wrong = |reason: &str| Error::input(format!("grant {shown:?}"), "form", reason);
         let form = "expected <rights>:<org|model|branch|asset>:<key>, such as read,write:model:turbine";
         let mut parts = text.splitn(3, ':');
         let (Some(rights), Some(kind), Some(key), true) =

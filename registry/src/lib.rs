@@ -8,7 +8,7 @@
 //! command line (`server`).
 //!
 //! Reading order: [`models`], [`attributes`] → [`products`] → [`devices`], [`assets`] → [`trees`] → [`orgs`] → [`policies`], [`unformatted`] → [`deletions`] →
-//! [`accounts`], [`services`] → [`grants`], [`permissions`] → [`audit`]; then `schema` (the file), `cache` (the memory), [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
+//! [`accounts`], [`services`] → [`grants`], [`permissions`] → [`audit`], [`calls`]; then `schema` (the file), `cache` (the memory), [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
 //!
 //! One change: *check → lock → look at the cache → transaction → commit (synced) → apply the edit to the cache*.
 //! Whatever a lookup returns is durable.
@@ -27,6 +27,7 @@ pub mod assets;
 pub mod attributes;
 pub mod audit;
 mod cache;
+pub mod calls;
 pub mod check;
 pub mod deletions;
 pub mod devices;
@@ -49,6 +50,7 @@ pub use accounts::{Account, Verifier};
 pub use assets::{AssetChange, NewAsset};
 pub use attributes::Attribute;
 pub use audit::AuditEntry;
+pub use calls::AuditedCall;
 pub use check::timezone;
 pub use deletions::{DeletionJob, DeletionStatus};
 pub use devices::{Device, NewDevice};
@@ -114,7 +116,8 @@ impl Registry {
         self.inner.version.load(Ordering::Acquire)
     }
 
-    /// How many changes were committed since it was opened, those that lookups do not show among them. What a lookup
+    /// How many changes were committed since it was opened, those that lookups do not show among them, calls that were
+    /// noted in the audit log not. What a lookup
     /// shows has been counted before: a copy made after two equal answers would be like one made between them.
     pub fn changes(&self) -> u64 {
         self.inner.changes.load(Ordering::Acquire)
@@ -149,7 +152,7 @@ impl Registry {
         let result = self.commit(&mut writer.connection, act);
         match result {
             Ok((value, Edit::Nothing)) => Ok(value),
-            Ok((value, Edit::Uncached)) => Ok(value),
+            Ok((value, Edit::Uncached | Edit::Calls)) => Ok(value),
             Ok((value, edit)) => {
                 let is_of_grants = edit.is_of_grants();
                 self.inner.cache.write().apply(edit);
@@ -178,7 +181,9 @@ impl Registry {
         let (value, edit) = act(&transaction, &self.cache())?;
         if !matches!(edit, Edit::Nothing) {
             transaction.commit().map_err(|e| Error::sqlite("commit a change", e))?;
-            self.inner.changes.fetch_add(1, Ordering::Release);
+            if !matches!(edit, Edit::Calls) {
+                self.inner.changes.fetch_add(1, Ordering::Release);
+            }
         }
         Ok((value, edit))
     }

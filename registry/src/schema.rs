@@ -232,7 +232,7 @@ CREATE TABLE tree_nodes (
 CREATE INDEX tree_children ON tree_nodes (tree, parent, rank);
 ";
 
-/// What accounts are limited to. Where `scope` is no branch, `tree` is 0.
+/// What accounts are limited to (where `scope` is no branch, `tree` is 0), and calls in the audit log.
 const V7: &str = "
 CREATE TABLE limited (
     kind TEXT NOT NULL,
@@ -249,6 +249,20 @@ CREATE TABLE grants (
     PRIMARY KEY (kind, holder, scope, tree, item),
     FOREIGN KEY (kind, holder) REFERENCES limited (kind, holder) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    micros INTEGER NOT NULL,
+    last_micros INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    account TEXT,
+    wire TEXT NOT NULL,
+    origin TEXT,
+    action TEXT NOT NULL,
+    item TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    reason TEXT
+) STRICT;
+CREATE INDEX calls_by_time ON calls (micros);
 ";
 
 /// Opens `path`, takes it for this process alone, and brings its tables to this release.

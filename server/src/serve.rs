@@ -18,7 +18,9 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use wattline_ingest::mqtt::{self, MqttListener};
+use wattline_query::Watch;
 
+use crate::audit::Auditor;
 use crate::config::sources::Gathered;
 use crate::config::{Settings, SettingsArgs};
 use crate::error::{Error, ErrorKind, Result};
@@ -109,7 +111,8 @@ async fn serve(settings: &Settings, gathered: &Gathered, queries: Handle, starte
         opening.map_err(|panic| Error::failed(format!("opening the data directory: {panic}")))??
     };
     check_reach(&bound, &opened, settings)?;
-    let app = Arc::new(app(settings, &opened, queries, started));
+    let app = Arc::new(app(settings, &opened, queries, started)?);
+    app.engine.watch(Arc::clone(&app.audit) as Arc<dyn Watch>);
     let reports = ServerReports::new(gathered, app.store.shards().get(), Arc::clone(&app.operations));
     app.engine.report(Arc::new(reports));
     let mut tasks = JoinSet::new();
@@ -130,6 +133,9 @@ async fn serve(settings: &Settings, gathered: &Gathered, queries: Handle, starte
     if let Some(journaling) = &app.journaling {
         journal::finish(Arc::clone(journaling), settings.shutdown_timeout).await;
     }
+    let audit = Arc::clone(&app.audit);
+    // It may wait for the disk, and nobody notes anything any more.
+    let _ = tokio::task::spawn_blocking(move || audit.close()).await;
     let closed = shutdown::close(opened.store.clone(), settings.shutdown_timeout).await;
     tracing::info!("stopped");
     drop(app);
@@ -140,8 +146,10 @@ async fn serve(settings: &Settings, gathered: &Gathered, queries: Handle, starte
     }
 }
 
-fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) -> App {
-    App {
+fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) -> Result<App> {
+    let audit = Auditor::new(opened.registry.clone());
+    let audit = audit.map_err(|e| Error::failed(format!("the audit log's thread: {e}")))?;
+    Ok(App {
         registry: opened.registry.clone(),
         store: opened.store.clone(),
         ingestor: opened.ingestor.clone(),
@@ -161,12 +169,13 @@ fn app(settings: &Settings, opened: &Opened, queries: Handle, started: Instant) 
         pg: Arc::default(),
         flight: Arc::default(),
         data: http::dataservice::Api::new(settings, opened),
+        audit: Arc::new(audit),
         logins: http::login::Logins::default(),
         metrics: http::metrics::HttpMetrics::default(),
         listening: OnceLock::new(),
         started,
         stopping: false.into(),
-    }
+    })
 }
 
 async fn bind_all(settings: &Settings) -> Result<Vec<Bound>> {

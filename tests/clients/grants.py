@@ -36,6 +36,7 @@ STATEMENTS = {
     "alter": "ALTER TABLE machine ADD COLUMN IF NOT EXISTS p0 DOUBLE",
     "create": "CREATE TABLE IF NOT EXISTS extra (asset_id TEXT, time TIMESTAMP WITH TIME ZONE, v DOUBLE)",
     "store": "SELECT count(*) >= 0 FROM system.segments",
+    "audit": "SELECT count(*) >= 0 FROM system.audit",
 }
 
 

@@ -66,7 +66,7 @@ fn create(server: &Server, name: &str, grants: &[&str]) -> Value {
 }
 
 /// What each account is told: act, then `unlimited`, `reader`, `loader`, `editor`, `owner`, `nobody`.
-const SQL: [(&str, [&str; 6]); 13] = [
+const SQL: [(&str, [&str; 6]); 14] = [
     ("read", ["5", "3", "0", "5", "5", "missing"]),
     ("buckets", ["2", "1", "0", "2", "2", "missing"]),
     ("latest", ["2", "1", "0", "2", "2", "missing"]),
@@ -81,6 +81,7 @@ const SQL: [(&str, [&str; 6]); 13] = [
     ("alter", ["ok", "denied", "denied", "denied", "ok", "missing"]),
     ("create", ["ok", "denied", "denied", "denied", "ok", "denied"]),
     ("store", ["True", "denied", "denied", "denied", "denied", "denied"]),
+    ("audit", ["True", "denied", "denied", "denied", "denied", "denied"]),
 ];
 
 const OF_WIRES: [(&str, &str, [&str; 6]); 6] = [
@@ -135,4 +136,39 @@ fn an_account_may_do_the_same_over_every_way_in() {
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(told.len(), expected.len(), "every cell is expected");
+
+    // What was denied is in the audit log, also after a restart.
+    assert!(server.terminate().success());
+    let server = Server::start(dir.path(), &[]);
+    let denied = "SELECT wire, action, item, sum(count) FROM system.audit WHERE account = 'reader' AND outcome = 'denied'
+                  AND origin = '127.0.0.1' AND wire <> 'flight' GROUP BY wire, action, item ORDER BY wire, action, item";
+    let told: Vec<String> = server.http().sql(denied).into_iter().map(|row| row.join("|")).collect();
+    let mut expected = Vec::new();
+    for wire in ["http", "pg"] {
+        expected.push(format!("{wire}|ALTER|machine|1"));
+        if wire == "pg" {
+            expected.push(format!("{wire}|COPY|machine|2"));
+        }
+        expected.push(format!("{wire}|CREATE|extra|1"));
+        expected.push(format!("{wire}|DELETE|machine|2"));
+        expected.push(format!("{wire}|INSERT|machine|3"));
+        expected.push(format!("{wire}|SELECT|system.audit|1"));
+        expected.push(format!("{wire}|SELECT|system.segments|1"));
+    }
+    assert_eq!(told, expected);
+    let of_rest = "SELECT action, count, outcome FROM system.audit WHERE wire = 'rest' AND item = 'default' AND account = (
+                   SELECT max(item) FROM system.audit WHERE action = 'create service account' AND detail LIKE '%\"reader\"%')
+                   ORDER BY action";
+    let told: Vec<String> = server.http().sql(of_rest).into_iter().map(|row| row.join("|")).collect();
+    let expected = [
+        "POST /tsdb-service/v2.1/data/tsdb-delete|2|denied",
+        "POST /tsdb-service/v2.1/latest?action=delete|2|denied",
+        "POST /tsdb-service/v2.1/raw|1|denied",
+    ];
+    assert_eq!(told, expected);
+    let done = "SELECT sum(count) FROM system.audit WHERE account = 'owner' AND action = 'INSERT' AND outcome = 'done'";
+    assert!(server.http().sql_number(done) >= 6.0);
+    let changes =
+        "SELECT count(*) FROM system.audit WHERE account = 'api' AND action LIKE 'grant%' AND wire IS NULL";
+    assert_eq!(server.http().sql_number(changes), 2.0);
 }

@@ -47,7 +47,7 @@ fn assets_that_are_not_granted_do_not_exist() {
     let found = plant.ask_as(half.clone(), "default", Operation::FilterLatest, &filter);
     assert_eq!(found["data"]["items"].as_array().unwrap().len(), 1, "{found}");
     let dead = json!({"payload":[{"assetId":"bK3dR9Tz","pointId":"wind_speed","interval":1}]});
-    assert_eq!(plant.ask_as(half.clone(), "default", Operation::CheckDead, &dead)["code"], 80_401);
+    assert_eq!(plant.ask_as(half, "default", Operation::CheckDead, &dead)["code"], 80_401);
     // Nothing granted is nothing, and taking grants away while a token lives takes effect at the next call.
     let none = granted(&plant, "none", &[]);
     let own = json!({"assetIds":"aX7pQ2Lm","pointIds":"wind_speed"});

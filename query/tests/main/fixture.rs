@@ -19,7 +19,7 @@ use wattline_storage::{Settings, Store};
 /// 2026-01-01T00:00:00Z.
 pub(crate) const START: i64 = 1_767_225_600_000_000;
 /// Who may do everything.
-pub(crate) const OPERATOR: Caller = Caller { account: None, wire: "test" };
+pub(crate) const OPERATOR: Caller = Caller { account: None, wire: "test", origin: None };
 /// A minute in microseconds.
 pub(crate) const MINUTE: i64 = 60_000_000;
 
@@ -255,10 +255,9 @@ pub(crate) fn create_device(registry: &Registry, product: &str, key: &str, name:
         device_key: Some(format!("d{key}")),
         asset_key: Some(key.to_owned()),
         name: name.to_owned(),
-        secret: None,
         timezone: "Europe/Berlin".to_owned(),
         tags: BTreeMap::from([("site".to_owned(), site.to_owned())]),
-        attributes: BTreeMap::new(),
+        ..NewDevice::default()
     };
     registry.create_device(new).unwrap();
 }

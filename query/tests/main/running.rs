@@ -15,7 +15,7 @@ use crate::limits::{many_rows, runtime};
 const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 10000000) a, generate_series(1, 10000000) b";
 
 async fn kill(engine: &Engine, sql: &str) -> Result<(), Error> {
-    let caller = Caller { account: Some(Arc::from("ann")), wire: "pg" };
+    let caller = Caller { account: Some(Arc::from("ann")), wire: "pg", origin: None };
     match engine.run(&caller, sql, Vec::new()).await? {
         Answer::Changed { tag: "KILL", rows: None, job: None } => Ok(()),
         _ => panic!("KILL gave something else"),

@@ -40,6 +40,7 @@ use super::connection::Peer;
 use super::handle::Handle;
 use super::rows::{self, batches, change, table_of};
 use super::running::{self, Running, status, wire_schema, wire_type};
+use crate::audit::origin;
 use crate::config::FlightSettings;
 use crate::http::App;
 use crate::http::sql::Counted;
@@ -96,7 +97,10 @@ impl Service {
         }
         async move {
             self.not_stopping()?;
-            self.door.caller(&headers, peer).await
+            let caller = self.door.caller(&headers, peer).await;
+            caller.inspect_err(|_| {
+                self.app.audit.refused_login("", "flight", peer.map(|peer| origin(peer.ip())))
+            })
         }
     }
 
@@ -247,8 +251,10 @@ impl FlightSqlService for Service {
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Answer<Stream<HandshakeResponse>> {
         self.not_stopping()?;
-        let (headers, _, _) = request.into_parts();
-        let token = self.door.token(&headers).await?;
+        let (headers, extensions, _) = request.into_parts();
+        let origin = extensions.get::<Peer>().map(|peer| origin(peer.0.ip()));
+        let token = self.door.token(&headers).await;
+        let token = token.inspect_err(|_| self.app.audit.refused_login("", "flight", origin))?;
         let shown = format!("Bearer {token}").parse();
         let shown = shown.map_err(|e| Status::internal(format!("a token is no header: {e}")))?;
         // In the headers, as drivers look for it, and as the answer, as others do.

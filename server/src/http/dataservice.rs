@@ -8,8 +8,8 @@
 //! here) has HTTP's status as well.
 
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use wattline_dataservice::access::Signed;
 use wattline_dataservice::deletions::Planned;
 use wattline_dataservice::limits::ROWS_MAX;
+use wattline_dataservice::rates::{Exceeded, Rates};
 use wattline_dataservice::{
     Access, Call, Caller, DataService, Error, ErrorKind, Operation, Params, Result as Answered, Version,
     refusal,
@@ -33,7 +34,8 @@ use wattline_registry::Holder;
 
 use super::body::{media_type, whole};
 use super::error::{ApiError, ApiKind};
-use super::{App, OPERATOR, bearer, is_token, now_micros};
+use super::{App, OPERATOR, bearer, is_token, now_micros, origin_of};
+use crate::audit;
 use crate::config::Settings;
 use crate::open::Opened;
 
@@ -61,6 +63,10 @@ pub struct Api {
     access: Access,
     /// Rows that reads under way may answer, by the memory there is for queries.
     room: Arc<Semaphore>,
+    /// What each account asks.
+    rates: Rates,
+    /// Calls that were told to come later, for one account had come too often or had too many reads.
+    pub limited: [AtomicU64; 2],
     /// Time for one read.
     timeout: Duration,
 }
@@ -74,8 +80,22 @@ impl Api {
             service: DataService::new(registry, store, settings.others_latest_only),
             access: Access::default(),
             room: Arc::new(Semaphore::new(reads * ROWS_MAX)),
+            rates: Rates::new(settings.account_limits),
+            limited: Default::default(),
             timeout: settings.sql.timeout,
         }
+    }
+}
+
+impl Api {
+    /// An account has to wait.
+    fn later(&self, exceeded: Exceeded) -> ApiError {
+        let (place, why) = match exceeded {
+            Exceeded::Calls => (0, "this account calls too often (dataservice.calls_max)"),
+            Exceeded::Reads => (1, "this account has too many reads under way (dataservice.reads_max)"),
+        };
+        self.limited[place].fetch_add(1, Ordering::Relaxed);
+        ApiError::new(ApiKind::Busy, why)
     }
 }
 
@@ -152,7 +172,7 @@ type Outcome = Result<Vec<u8>, Failed>;
 
 async fn read(app: Arc<App>, request: Request, operation: Operation) -> Response {
     let version = version_of(&request);
-    in_envelope(version, async move {
+    in_envelope(&app.clone(), version, Noting::of(&request), async move {
         let call = admit(&app, request, version).await?;
         if version == Version::V21
             && operation == Operation::Latest
@@ -179,7 +199,7 @@ async fn read(app: Arc<App>, request: Request, operation: Operation) -> Response
 }
 
 async fn metadata(State(app): State<Arc<App>>, request: Request) -> Response {
-    in_envelope(Version::V20, async move {
+    in_envelope(&app.clone(), Version::V20, Noting::of(&request), async move {
         let call = admit(&app, request, Version::V20).await?;
         let never = || false;
         let told = Call { caller: call.caller, now_micros: now_micros(), stopped: &never };
@@ -198,7 +218,7 @@ async fn delete_latest(app: &App, call: &Admitted) -> Outcome {
 }
 
 async fn submit_deletion(State(app): State<Arc<App>>, request: Request) -> Response {
-    in_envelope(Version::V21, async move {
+    in_envelope(&app.clone(), Version::V21, Noting::of(&request), async move {
         let call = admit(&app, request, Version::V21).await?;
         app.take_changes()?;
         let deletion = app.data.service.history_to_delete(&call.params, &told(&call))?;
@@ -209,7 +229,7 @@ async fn submit_deletion(State(app): State<Arc<App>>, request: Request) -> Respo
 }
 
 async fn resubmit_deletion(State(app): State<Arc<App>>, request: Request) -> Response {
-    in_envelope(Version::V21, async move {
+    in_envelope(&app.clone(), Version::V21, Noting::of(&request), async move {
         let call = admit(&app, request, Version::V21).await?;
         app.take_changes()?;
         let id = found(&app, call).await?;
@@ -231,7 +251,7 @@ async fn found(app: &Arc<App>, call: Admitted) -> Result<i64, Failed> {
 }
 
 async fn deletion_details(State(app): State<Arc<App>>, request: Request) -> Response {
-    in_envelope(Version::V21, async move {
+    in_envelope(&app.clone(), Version::V21, Noting::of(&request), async move {
         let call = admit(&app, request, Version::V21).await?;
         waiting(&app, call, ROWS_MIN, |service, params, told| service.deletion_details(params, told)).await
     })
@@ -249,6 +269,13 @@ async fn waiting(
     rows: usize,
     act: impl FnOnce(&DataService, &Params, &Call<'_>) -> Answered<Vec<u8>> + Send + 'static,
 ) -> Outcome {
+    let reading = match call.caller {
+        Caller::Operator => None,
+        Caller::Account(..) => {
+            let reading = app.data.rates.read(&call.operator, now_micros());
+            Some(reading.map_err(|exceeded| app.data.later(exceeded))?)
+        }
+    };
     let rows = u32::try_from(rows.clamp(ROWS_MIN, ROWS_MAX)).expect("the limit fits");
     let permit =
         tokio::time::timeout(ADMISSION_MAX, Arc::clone(&app.data.room).acquire_many_owned(rows)).await;
@@ -258,7 +285,7 @@ async fn waiting(
     let given_up = GivenUp(Arc::default());
     let flag = Arc::clone(&given_up.0);
     let task = tokio::task::spawn_blocking(move || {
-        let _held = permit;
+        let _held = (permit, reading);
         let stopped = move || flag.load(Ordering::Relaxed) || Instant::now() > deadline;
         let told = Call { caller: call.caller, now_micros: now_micros(), stopped: &stopped };
         act(&service, &call.params, &told)
@@ -292,6 +319,10 @@ async fn admit(app: &App, request: Request, version: Version) -> Result<Admitted
     // Forms are not signed, JSON is.
     let signed = if version == Version::V21 { body.clone() } else { Bytes::new() };
     let (caller, operator) = let_in(app, &head.headers, &query, &signed)?;
+    CALLING.with(|calling| drop(calling.set(operator.clone())));
+    if matches!(caller, Caller::Account(..)) {
+        app.data.rates.call(&operator, now_micros()).map_err(|exceeded| app.data.later(exceeded))?;
+    }
     let action = query.iter().find(|(name, _)| name == "action").map(|(_, value)| value.clone());
     let params = match version {
         Version::V21 => Params::from_json(version, query, &body)?,
@@ -374,9 +405,77 @@ fn let_in(
     Ok((Caller::Account(account.org, permissions), account.access_key.clone()))
 }
 
+tokio::task_local! {
+    /// Who makes the call under way, once that is known.
+    static CALLING: OnceLock<String>;
+}
+
+/// What the audit log wants to know of a call.
+struct Noting {
+    action: String,
+    org: String,
+    origin: Option<Arc<str>>,
+    /// Whether it changes something, unless it is refused.
+    changes: bool,
+}
+
+impl Noting {
+    fn of(request: &Request) -> Noting {
+        let path = request.uri().path();
+        let query = pairs(request.uri().query().unwrap_or_default().as_bytes());
+        let of = |name: &str| query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let deletes = of("action") == Some("delete") && path.ends_with("/v2.1/latest");
+        let changes = deletes || path.ends_with("/tsdb-delete") || path.ends_with("/resubmit");
+        let action = match deletes {
+            true => format!("{} {path}?action=delete", request.method()),
+            false => format!("{} {path}", request.method()),
+        };
+        let org = of("orgId").unwrap_or_default().to_owned();
+        Noting { action, org, origin: origin_of(request.extensions()), changes }
+    }
+
+    /// Notes a call that was denied, or that changes something.
+    fn note(self, app: &App, account: Option<String>, outcome: &Outcome) {
+        let denied = [ErrorKind::Unauthorized, ErrorKind::ModelDenied, ErrorKind::AccessKey];
+        let (outcome, reason) = match outcome {
+            Err(Failed::Service(error)) if denied.contains(&error.kind()) => {
+                (audit::Outcome::Denied, Some(error.to_string()))
+            }
+            Err(Failed::Http(error)) if error.kind == ApiKind::Unauthorized => {
+                (audit::Outcome::Denied, Some(error.message.clone()))
+            }
+            _ if !self.changes => return,
+            Ok(_) => (audit::Outcome::Done, None),
+            Err(Failed::Service(error)) => (audit::Outcome::Failed, Some(error.to_string())),
+            Err(Failed::Http(error)) => (audit::Outcome::Failed, Some(error.message.clone())),
+        };
+        let noted = audit::Noted {
+            account: account.map(Into::into),
+            wire: "rest",
+            origin: self.origin,
+            action: self.action,
+            item: self.org,
+            outcome,
+        };
+        app.audit.note(noted, reason.as_deref());
+    }
+}
+
 /// The answer of `act`, refusals of every kind in the service's envelope.
-async fn in_envelope(version: Version, act: impl Future<Output = Outcome>) -> Response {
-    match act.await {
+async fn in_envelope(
+    app: &App,
+    version: Version,
+    noting: Noting,
+    act: impl Future<Output = Outcome>,
+) -> Response {
+    let (outcome, account) = CALLING
+        .scope(OnceLock::new(), async {
+            let outcome = act.await;
+            (outcome, CALLING.with(|calling| calling.get().cloned()))
+        })
+        .await;
+    noting.note(app, account, &outcome);
+    match outcome {
         Ok(body) => json(body),
         Err(Failed::Service(error)) => {
             let mut response = json(error.body(version));

@@ -10,10 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio::sync::Semaphore;
 use wattline_query::Caller;
-use wattline_registry::Registry;
 
-use super::blocking;
 use super::error::{ApiError, ApiKind};
+use super::{App, blocking};
 use crate::pg::limits::WRONG_PASSWORD_PAUSE;
 use crate::pg::scram;
 
@@ -46,15 +45,21 @@ impl Logins {
     ///
     /// # Errors
     /// `Unauthorized` where name or password are wrong.
-    pub(super) async fn caller(&self, registry: &Registry, headers: &HeaderMap) -> Result<Caller, ApiError> {
-        let Some(shown) = basic(headers) else { return Ok(Caller { account: None, wire: "http" }) };
+    pub(super) async fn caller(
+        &self,
+        app: &App,
+        headers: &HeaderMap,
+        origin: Option<Arc<str>>,
+    ) -> Result<Caller, ApiError> {
+        let caller = |account| Caller { account, wire: "http", origin: origin.clone() };
+        let Some(shown) = basic(headers) else { return Ok(caller(None)) };
         let wrong = || ApiError::new(ApiKind::Unauthorized, "user name or password is wrong");
         let text = BASE64.decode(shown).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let text =
             text.ok_or_else(|| ApiError::new(ApiKind::Unauthorized, "authorization: no Basic login"))?;
         let (name, password) = text.split_once(':').ok_or_else(wrong)?;
         let (name, password) = (name.to_owned(), password.to_owned());
-        let verifier = registry.account(&name).map(|account| account.verifier.clone());
+        let verifier = app.registry.account(&name).map(|account| account.verifier.clone());
         let turn = self.0.acquire().await;
         let account = name.clone();
         let checked =
@@ -62,9 +67,10 @@ impl Logins {
         let checked = checked.await?;
         drop(turn);
         if checked {
-            return Ok(Caller { account: Some(Arc::from(name)), wire: "http" });
+            return Ok(caller(Some(Arc::from(name))));
         }
         tracing::info!(user = %name, "HTTP login refused");
+        app.audit.refused_login(&name, "http", origin.clone());
         tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
         Err(wrong())
     }

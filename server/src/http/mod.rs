@@ -36,7 +36,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -53,6 +53,7 @@ use wattline_storage::Store;
 
 use self::error::{ApiError, ApiKind};
 use self::metrics::HttpMetrics;
+use crate::audit::{Auditor, Noted, Outcome};
 use crate::config::HttpSettings;
 use crate::deletions::Jobs;
 use crate::flight::FlightMetrics;
@@ -102,6 +103,8 @@ pub struct App {
     pub flight: Arc<FlightMetrics>,
     /// The data service.
     pub data: dataservice::Api,
+    /// Calls on their way into the audit log.
+    pub audit: Arc<Auditor>,
     /// Checks of passwords.
     pub logins: login::Logins,
     /// Counts of requests.
@@ -228,6 +231,7 @@ async fn frame(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", |path| path.as_str()).to_owned();
     let flying = app.metrics.begin();
+    let noting = Noting::of(&request);
     let response = match same_origin(&request).and_then(|()| authorize(&app, &request)) {
         Err(refusal) => refusal.into_response(),
         // The state a handler shares is behind locks that do not poison, or atomics: nothing half-done is seen.
@@ -238,9 +242,43 @@ async fn frame(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
                 .into_response(),
         },
     };
+    noting.note(&app, &method, &route, response.status());
     flying.end(&method, &route, response.status(), begin.elapsed());
     tracing::debug!(%method, route, status = response.status().as_u16(), elapsed = ?begin.elapsed(), "request");
     response
+}
+
+/// What the audit log wants to know of a request.
+struct Noting {
+    path: String,
+    origin: Option<Arc<str>>,
+}
+
+impl Noting {
+    fn of(request: &Request) -> Noting {
+        Noting { path: request.uri().path().to_owned(), origin: origin_of(request.extensions()) }
+    }
+
+    /// Notes a request of the operator that changed something, and any that was refused for who asked. Statements and
+    /// calls of the data service are noted where more is known of them.
+    fn note(self, app: &App, method: &Method, route: &str, status: StatusCode) {
+        let is_own = route == SQL_PATH || dataservice::is_own(&self.path);
+        let outcome = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !is_own => Outcome::Denied,
+            _ if is_own || method.is_safe() || route == "unknown" => return,
+            status if status.is_success() => Outcome::Done,
+            _ => Outcome::Failed,
+        };
+        let account = (outcome != Outcome::Denied).then(|| Arc::from(OPERATOR));
+        let action = format!("{method} {route}");
+        let noted = Noted { account, wire: "http", origin: self.origin, action, item: self.path, outcome };
+        app.audit.note(noted, None);
+    }
+}
+
+/// Where a request comes from.
+fn origin_of(extensions: &Extensions) -> Option<Arc<str>> {
+    extensions.get::<connection::Origin>()?.0.map(crate::audit::origin)
 }
 
 /// Being bound to loopback keeps other machines out, but not web pages: a browser on this one sends what any page tells

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
@@ -21,10 +21,10 @@ use serde_json::{Value, json as json_value};
 use tokio::sync::mpsc;
 use wattline_query::{Answer, Caller, ScalarValue};
 
-use super::App;
 use super::body::{json, media_type, whole};
 use super::encode::{Encoder, Format};
 use super::error::{ApiError, ApiKind};
+use super::{App, origin_of};
 
 /// Pieces of an answer that wait for the client; each is one record batch.
 const PIECES_MAX: usize = 2;
@@ -34,7 +34,7 @@ const PIECE_BYTES: usize = 16 * 1_024;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Request {
+struct Asked {
     sql: String,
     #[serde(default)]
     params: Vec<Value>,
@@ -56,8 +56,10 @@ type Piece = Result<Part, ApiError>;
 ///
 /// # Errors
 /// Whatever goes wrong up to the first rows; later it is said in the answer, or the answer breaks off.
-pub async fn run(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
-    let caller = app.logins.caller(&app.registry, &headers).await?;
+pub async fn run(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+    let (head, body) = request.into_parts();
+    let headers = head.headers;
+    let caller = app.logins.caller(&app, &headers, origin_of(&head.extensions)).await?;
     let format = Format::accepted(&headers).ok_or_else(|| {
         let known = "application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream";
         ApiError::new(ApiKind::Unsupported, format!("none of the accepted types is one of {known}"))
@@ -86,7 +88,7 @@ pub async fn run(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) ->
 fn decode(headers: &HeaderMap, bytes: &[u8]) -> Result<(String, Vec<ScalarValue>), ApiError> {
     match media_type(headers).as_str() {
         "application/json" => {
-            let request: Request = json(bytes)?;
+            let request: Asked = json(bytes)?;
             let params = request.params.into_iter().enumerate().map(|(i, value)| parameter(i, value));
             Ok((request.sql, params.collect::<Result<_, _>>()?))
         }
