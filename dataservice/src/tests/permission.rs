@@ -25,7 +25,8 @@ fn assets_that_are_not_granted_do_not_exist() {
     plant.floats("bK3dR9Tz", "wind_speed", &[(T, 8.4)]);
     let half = granted(&plant, "half", &["read:asset:aX7pQ2Lm", "write:asset:bK3dR9Tz"]);
     let both = json!({"assetIds":"bK3dR9Tz,aX7pQ2Lm,nowhere","pointIds":"wind_speed"});
-    let range = json!({"startTime":"2024-03-05 08:00:00","endTime":"2024-03-05 09:00:00","interval":"0"});
+    let range = json!({"startTime":"2024-03-05 08:00:00","endTime":"2024-03-05 09:00:00","interval":"10",
+            "pointIdsWithLogic":"avg(wind_speed)"});
     let wanted = "no permission for the following assets: bK3dR9Tz,nowhere";
     for operation in
         [Operation::Latest, Operation::Ai, Operation::Raw, Operation::AiNormalized, Operation::LastChanged]
