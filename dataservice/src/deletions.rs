@@ -4,8 +4,8 @@
 //! life (`server`), deleting (`storage`).
 
 use serde_json::{Value as Json, json};
-use wattline_model::{AssetId, Deletion, DeletionTarget, ModelId, OrgId, PointId, TimeRange, Timestamp};
-use wattline_registry::{DeletionJob, DeletionStatus, Registry};
+use wattline_model::{AssetId, Deletion, DeletionTarget, PointId, TimeRange, Timestamp};
+use wattline_registry::{DeletionJob, DeletionStatus, Reach, Registry, Right};
 
 use crate::answer::success;
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ impl DataService {
     pub fn latest_to_delete(&self, params: &Params, call: &Call<'_>) -> Result<Planned> {
         let asked = self.ask(params, call)?;
         let points = params.list(params.version().points())?;
-        let selection = Selection::read(asked.registry, params, asked.org, &points, Unknown::Refuse)?;
+        let selection = Selection::read(&asked, Right::Write, &points, Unknown::Refuse)?;
         let mut deletions = Vec::new();
         for (place, part) in selection.models.iter().enumerate() {
             let points = (0..points.len()).filter_map(|p| part.point(p)).map(|point| point.id);
@@ -66,7 +66,7 @@ impl DataService {
     pub fn history_to_delete(&self, params: &Params, call: &Call<'_>) -> Result<Deletion> {
         let asked = self.ask(params, call)?;
         params.required("modelId")?;
-        let model = asked_model(asked.registry, params, asked.org)?;
+        let model = asked_model(&asked, Right::Write)?;
         let model = model.ok_or_else(|| Error::required("modelId"))?;
         // A sample of the documentation writes `pointIds`.
         let points = params.text("pointId").or_else(|| params.text("pointIds")).map(split_list);
@@ -83,7 +83,7 @@ impl DataService {
         }
         let assets = params.list("assetIds")?;
         let asset = |key: &&str| -> Result<AssetId> {
-            let device = asked.registry.asset_by_key(key).filter(|device| device.org == asked.org);
+            let device = asked.asset(Right::Write, key);
             let device = device.ok_or_else(Error::unauthorized)?;
             if device.model != model.id {
                 return Err(Error::invalid(format!("assetIds: {key} is not of model {}", model.key)));
@@ -116,7 +116,7 @@ impl DataService {
             (Some(id), _) | (None, Some(id)) => id,
             (None, None) => return Err(Error::required("JobId")),
         };
-        job_of(&asked, id).map(|job| job.id)
+        job_of(&asked, Right::Write, id).map(|job| job.id)
     }
 
     /// The body of the answer to `data/delete-detail`. Reads the registry's file.
@@ -132,7 +132,7 @@ impl DataService {
             None => params.int("queryId")?,
         };
         let jobs = match id {
-            Some(id) => vec![job_of(&asked, id)?],
+            Some(id) => vec![job_of(&asked, Right::Read, id)?],
             None => jobs(&asked)?,
         };
         let skipped = usize::try_from((page - 1) * size).unwrap_or(usize::MAX);
@@ -155,32 +155,37 @@ fn millis(params: &Params, name: &str) -> Result<Timestamp> {
     Timestamp::from_millis(ms).ok_or_else(|| Error::invalid(format!("{name}: {ms} is beyond all time")))
 }
 
-fn is_of(registry: &Registry, org: OrgId, model: ModelId) -> bool {
-    registry.model(model).is_some_and(|model| model.org == org)
+/// Whether a job is about history or metadata of the organization, and all the assets it is about may be used so.
+fn is_own(asked: &Asked<'_>, right: Right, deletion: &Deletion) -> bool {
+    let model = asked.registry.model(deletion.model);
+    let Some(model) = model.filter(|model| model.org == asked.org) else { return false };
+    let may =
+        |asset: &AssetId| asked.registry.asset(*asset).is_some_and(|device| asked.caller.may(right, &device));
+    (deletion.target == DeletionTarget::History || is_meta(deletion))
+        && match &deletion.assets {
+            None => asked.caller.reach(right, &model) == Reach::All,
+            Some(assets) => assets.iter().all(may),
+        }
 }
 
-/// A job of the caller's organization; another one's does not exist for it.
-fn job_of(asked: &Asked<'_>, id: i64) -> Result<DeletionJob> {
+/// A job that is the caller's; another one does not exist for it.
+fn job_of(asked: &Asked<'_>, right: Right, id: i64) -> Result<DeletionJob> {
     let unknown = || Error::invalid(format!("deletion job {id} does not exist"));
     let job = match asked.registry.deletion_job(id) {
         Err(e) if e.kind() == wattline_registry::ErrorKind::NotFound => return Err(unknown()),
         job => job?,
     };
-    let told = job.deletion.target == DeletionTarget::History || is_meta(&job.deletion);
-    if told && is_of(asked.registry, asked.org, job.deletion.model) { Ok(job) } else { Err(unknown()) }
+    if is_own(asked, right, &job.deletion) { Ok(job) } else { Err(unknown()) }
 }
 
-/// The organization's jobs, newest first. The registry keeps a bounded number of them.
+/// The jobs that the caller sees, newest first. The registry keeps a bounded number of them.
 fn jobs(asked: &Asked<'_>) -> Result<Vec<DeletionJob>> {
     let mut found = Vec::new();
     let mut offset = 0;
     loop {
         let page = asked.registry.deletion_jobs(offset, JOBS_PAGE_MAX)?;
         let last = page.len() < JOBS_PAGE_MAX as usize;
-        found.extend(page.into_iter().filter(|job| {
-            (job.deletion.target == DeletionTarget::History || is_meta(&job.deletion))
-                && is_of(asked.registry, asked.org, job.deletion.model)
-        }));
+        found.extend(page.into_iter().filter(|job| is_own(asked, Right::Read, &job.deletion)));
         if last {
             return Ok(found);
         }

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use rustc_hash::FxHashMap;
 use serde_json::{Map, Value as Json, json};
 use wattline_model::{AssetId, Kind, Model, OrgId, PointId, TimeRange, Timestamp, ValueRef};
-use wattline_registry::{Device, Registry};
+use wattline_registry::{Device, Registry, Right};
 use wattline_storage::ScanRequest;
 
 use crate::error::{Error, Result};
@@ -113,8 +113,13 @@ impl DataService {
         let page = Page::read(body, EVENTS_PAGE_DEFAULT)?;
         let search = Search::read(body, call.now_micros)?;
         let mut newest = NewestOf::new(page.rows());
-        let mut places =
-            Places { registry: &self.registry, org, between: search.between, known: FxHashMap::default() };
+        let mut places = Places {
+            registry: &self.registry,
+            org,
+            call,
+            between: search.between,
+            known: FxHashMap::default(),
+        };
         let model = self.registry.events_model(org);
         if let Some(model) = &model {
             self.scan_events(model, &search, &mut places, &mut newest, call)?;
@@ -192,9 +197,10 @@ impl DataService {
     ///
     /// # Errors
     /// As [`DataService::read`].
-    pub fn event(&self, org: OrgId, id: &str) -> Result<Option<Json>> {
+    pub fn event(&self, org: OrgId, id: &str, call: &Call<'_>) -> Result<Option<Json>> {
         let Some((asset, point, time)) = decode_id(id) else { return Ok(None) };
-        let device = self.registry.asset(asset).filter(|device| device.org == org);
+        let seen = |device: &Arc<Device>| device.org == org && call.caller.may(Right::Read, device);
+        let device = self.registry.asset(asset).filter(seen);
         let (Some(device), Some(model)) = (device, self.registry.events_model(org)) else { return Ok(None) };
         let Some(end) = time.checked_add(1).filter(|_| model.point(point).is_some()) else { return Ok(None) };
         let range = TimeRange::new(Timestamp(time), Timestamp(end));
@@ -242,6 +248,7 @@ impl DataService {
 struct Places<'a> {
     registry: &'a Registry,
     org: OrgId,
+    call: &'a Call<'a>,
     between: Between,
     known: FxHashMap<AssetId, Option<Place>>,
 }
@@ -257,8 +264,8 @@ impl Places<'_> {
     }
 
     fn look_up(&self, asset: AssetId) -> Result<Option<Place>> {
-        let device = self.registry.asset(asset).filter(|device| device.org == self.org);
-        let Some(device) = device else { return Ok(None) };
+        let seen = |device: &Arc<Device>| device.org == self.org && self.call.caller.may(Right::Read, device);
+        let Some(device) = self.registry.asset(asset).filter(seen) else { return Ok(None) };
         let zone = wattline_registry::timezone(&device.timezone).map_err(Error::internal)?;
         let range = self.between.of(&zone)?;
         Ok(Some(Place { device, zone, range }))

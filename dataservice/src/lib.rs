@@ -1,6 +1,6 @@
 //! The data service: what applications ask for over the EnOS-compatible API, answered from the store without SQL.
 //!
-//! Owns: parameters and their rules, who may call and what a caller sees, the reads of latest values, history,
+//! Owns: parameters and their rules, who may call, how often, and what a caller sees, the reads of latest values, history,
 //! aggregates, energy and states, deletions as the API has them, and the JSON of answers. Does not own: HTTP
 //! (`server` maps URLs and bodies onto [`Operation`] and [`Params`]), entities (`registry`), samples (`storage`), the
 //! meaning of functions of time series (`series`), the life of deletion jobs (`server`).
@@ -9,8 +9,8 @@
 //! it is synchronous; whoever calls decides on which thread.
 //!
 //! Reading order: [`params`], `time`, `selection` → [`service`] → `stored`, `history`, `read` → `cell`, `items`,
-//! `answer`; beside that path [`access`], [`deletions`], `meta`, [`v1`], [`expression`], [`search`], `events`, [`manage`]
-//! (who exists), [`error`], [`limits`].
+//! `answer`; beside that path [`access`], [`rates`], [`deletions`], `meta`, [`v1`], [`expression`], [`search`], `events`,
+//! [`manage`] (who exists), [`error`], [`limits`].
 //!
 //! The contract is EnOS's public data service; where that is silent or contradicts itself, `docs/compatibility.md`
 //! says what is done here.
@@ -28,6 +28,7 @@ pub mod limits;
 pub mod manage;
 mod meta;
 pub mod params;
+pub mod rates;
 mod read;
 pub mod search;
 mod selection;

@@ -7,7 +7,7 @@
 //! `expression` → `assets`, `nodes`, `trees`, `devices`, [`batch`] (with `sheet`), `models`, [`policies`] → `answer`.
 
 use wattline_model::{AssetId, Deletion, DeletionTarget, OrgId, TimeRange};
-use wattline_registry::{Device, Registry};
+use wattline_registry::{Device, Reach, Registry, Right};
 
 use crate::error::{Error, Result};
 use crate::params::Params;
@@ -209,7 +209,7 @@ pub struct Request<'a> {
     /// The body as it was sent.
     pub body: &'a [u8],
     /// Whose entities it may see.
-    pub caller: Caller,
+    pub caller: &'a Caller,
     /// Who makes it, to be noted of a change.
     pub operator: &'a str,
     /// The time, microseconds since the epoch.
@@ -222,6 +222,7 @@ pub struct Request<'a> {
 struct Ask<'a> {
     registry: &'a Registry,
     org: OrgId,
+    caller: &'a Caller,
     params: &'a Params,
     body: &'a [u8],
     operator: &'a str,
@@ -234,6 +235,7 @@ impl<'a> Ask<'a> {
         Ok(Ask {
             registry,
             org: organization(registry, request.params, request.caller)?,
+            caller: request.caller,
             params: request.params,
             body: request.body,
             operator: request.operator,
@@ -244,7 +246,20 @@ impl<'a> Ask<'a> {
 
     /// Whether the caller may know of an asset. What it may not know of does not exist.
     fn sees(&self, asset: &Device) -> bool {
-        asset.org == self.org
+        asset.org == self.org && self.caller.may(Right::Read, asset)
+    }
+
+    /// Lets those pass who may do so with the whole organization. Trees, models and policies are not of one asset, so
+    /// what was granted on some assets does not reach them.
+    fn whole(&self, right: Right) -> Result<()> {
+        match self.caller {
+            Caller::Account(_, permissions)
+                if permissions.reach_organization(right, self.org) != Reach::All =>
+            {
+                Err(Error::unauthorized())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The asset with this identifier.
@@ -276,6 +291,12 @@ impl<'a> Ask<'a> {
 /// Whatever [`crate::ErrorKind`] says; [`Error::managed_body`] is the answer then.
 pub fn manage(registry: &Registry, operation: Operation, request: &Request<'_>) -> Result<Done> {
     let ask = Ask::new(registry, request)?;
+    match operation {
+        // Of these the caller finds what it may read.
+        Op::GetAsset | Op::SearchAssets | Op::GetDevice | Op::SearchDevices => {}
+        _ if operation.changes() => ask.whole(Right::Manage)?,
+        _ => ask.whole(Right::Read)?,
+    }
     match operation {
         Op::CreateAsset => assets::create(&ask),
         Op::GetAsset => assets::get(&ask),

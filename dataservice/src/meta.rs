@@ -7,9 +7,10 @@
 //! policy names the point, its history is deleted, and nothing arrives any more.
 
 use wattline_model::{Deletion, DeletionTarget, TimeRange};
+use wattline_registry::{Reach, Right};
 use wattline_storage::ScanRequest;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::limits::STILL_ARRIVING_MICROS;
 use crate::params::Params;
 use crate::selection::asked_model;
@@ -30,8 +31,11 @@ impl DataService {
     pub fn metadata_to_delete(&self, params: &Params, call: &Call<'_>) -> Result<Deletion> {
         let asked = self.ask(params, call)?;
         params.required("modelId")?;
-        let model = asked_model(asked.registry, params, asked.org)?;
-        let model = model.ok_or_else(|| Error::required("modelId"))?;
+        let model = asked_model(&asked, Right::Write)?.ok_or_else(|| Error::required("modelId"))?;
+        // It is about all assets of the model.
+        if asked.caller.reach(Right::Write, &model) != Reach::All {
+            return Err(Error::new(ErrorKind::ModelDenied, format!("[{}] permission denied!", model.key)));
+        }
         let key = params.required("pointId")?;
         let point = model.point_by_key(key);
         let point = point.ok_or_else(|| Error::invalid(format!("pointId: {key} is not in the model")))?;

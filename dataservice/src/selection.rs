@@ -2,27 +2,51 @@
 //!
 //! Owns: resolving names, what the caller may see, the limit of assets × points. Does not own: what is read of them.
 //!
-//! An asset that does not exist and one that is not the caller's are the same to the caller: nobody learns what is in
-//! another organization.
+//! An asset that does not exist and one that the caller has no right to are the same to the caller: nobody learns what
+//! is in another organization, or beyond what was granted.
 
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use wattline_model::{Model, ModelId, OrgId, Point};
-use wattline_registry::{Device, Registry};
+use wattline_registry::{Device, Permissions, Reach, Registry, Right};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::COMBINATIONS_MAX;
 use crate::params::Params;
+use crate::service::Asked;
 use crate::time::Zones;
 
-/// Whose data a call may see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who calls, and so what it may do.
+#[derive(Clone, Debug)]
 pub enum Caller {
-    /// Every organization's: the operator, or anybody where nobody must sign.
+    /// Everything in every organization: the operator, or anybody where nobody must sign.
     Operator,
-    /// One organization's: a service account.
-    Organization(OrgId),
+    /// What was granted to a service account, in its organization.
+    Account(OrgId, Arc<Permissions>),
+}
+
+impl Caller {
+    /// Whoever may do everything in one organization and nothing in others.
+    pub fn of_organization(org: OrgId) -> Caller {
+        Caller::Account(org, Arc::new(Permissions::of_organization(org)))
+    }
+
+    /// Whether an asset may be used so.
+    pub fn may(&self, right: Right, device: &Device) -> bool {
+        match self {
+            Caller::Operator => true,
+            Caller::Account(_, permissions) => permissions.may(right, device),
+        }
+    }
+
+    /// How much of a model may be used so.
+    pub(crate) fn reach(&self, right: Right, model: &Model) -> Reach {
+        match self {
+            Caller::Operator => Reach::All,
+            Caller::Account(_, permissions) => permissions.reach(right, model),
+        }
+    }
 }
 
 /// What a call is about.
@@ -70,22 +94,25 @@ pub(crate) enum Unknown {
 }
 
 /// The organization of a call: `orgId`, which must be the caller's.
-pub(crate) fn organization(registry: &Registry, params: &Params, caller: Caller) -> Result<OrgId> {
+pub(crate) fn organization(registry: &Registry, params: &Params, caller: &Caller) -> Result<OrgId> {
     let key = params.required("orgId")?;
     let org = registry.org_by_key(key).map(|org| org.id);
-    let org = org.filter(|&org| caller == Caller::Operator || caller == Caller::Organization(org));
-    org.ok_or_else(Error::unauthorized)
+    let is_own = |org: &OrgId| match caller {
+        Caller::Operator => true,
+        Caller::Account(own, _) => own == org,
+    };
+    org.filter(is_own).ok_or_else(Error::unauthorized)
 }
 
 impl Selection {
-    /// The assets of `assetIds` and these points of them.
+    /// The assets of `assetIds` that may be used so, and these points of them.
     pub(crate) fn read(
-        registry: &Registry,
-        params: &Params,
-        org: OrgId,
+        asked: &Asked<'_>,
+        right: Right,
         points: &[&str],
         unknown: Unknown,
     ) -> Result<Selection> {
+        let params = asked.params;
         let keys = params.list("assetIds")?;
         let combinations = keys.len().saturating_mul(points.len());
         if combinations > COMBINATIONS_MAX {
@@ -95,19 +122,19 @@ impl Selection {
                 params.version().points()
             )));
         }
-        Selection::resolve(registry, params, org, &keys, points, unknown)
+        Selection::resolve(asked, right, &keys, points, unknown)
     }
 
     /// As [`Selection::read`], without a limit.
     pub(crate) fn resolve(
-        registry: &Registry,
-        params: &Params,
-        org: OrgId,
+        asked: &Asked<'_>,
+        right: Right,
         keys: &[&str],
         points: &[&str],
         unknown: Unknown,
     ) -> Result<Selection> {
-        let within = asked_model(registry, params, org)?;
+        let (registry, params) = (asked.registry, asked.params);
+        let within = asked_model(asked, right)?;
         let mut selection = Selection {
             assets: Vec::with_capacity(keys.len()),
             refused: Vec::new(),
@@ -117,7 +144,7 @@ impl Selection {
         };
         let mut places: FxHashMap<ModelId, usize> = FxHashMap::default();
         for &key in keys {
-            let Some(device) = registry.asset_by_key(key).filter(|device| device.org == org) else {
+            let Some(device) = asked.asset(right, key) else {
                 selection.refused.push(key.to_owned());
                 continue;
             };
@@ -165,10 +192,34 @@ impl Selection {
 }
 
 /// The model that `modelId` restricts the call to.
-pub(crate) fn asked_model(registry: &Registry, params: &Params, org: OrgId) -> Result<Option<Arc<Model>>> {
-    let Some(key) = params.text("modelId") else { return Ok(None) };
-    let denied = || Error::new(ErrorKind::ModelDenied, format!("[{key}] permission denied!"));
-    registry.model_by_key(org, key).ok_or_else(denied).map(Some)
+pub(crate) fn asked_model(asked: &Asked<'_>, right: Right) -> Result<Option<Arc<Model>>> {
+    asked.params.text("modelId").map(|key| asked.model(right, key)).transpose()
+}
+
+impl Asked<'_> {
+    /// The asset with this key, where it may be used so.
+    pub(crate) fn asset(&self, right: Right, key: &str) -> Option<Arc<Device>> {
+        let device = self.registry.asset_by_key(key)?;
+        (device.org == self.org && self.caller.may(right, &device)).then_some(device)
+    }
+
+    /// The model with this key, where it or one that inherits from it has an asset that may be used so.
+    pub(crate) fn model(&self, right: Right, key: &str) -> Result<Arc<Model>> {
+        let model = self.registry.model_by_key(self.org, key);
+        let model = model.filter(|model| self.reaches(right, model));
+        model.ok_or_else(|| Error::new(ErrorKind::ModelDenied, format!("[{key}] permission denied!")))
+    }
+
+    fn reaches(&self, right: Right, model: &Model) -> bool {
+        let reached = |model: &Model| self.caller.reach(right, model) != Reach::None;
+        if reached(model) {
+            return true;
+        }
+        let models = self.registry.models();
+        models
+            .iter()
+            .any(|other| other.org == model.org && is_or_inherits(other, &model.key) && reached(other))
+    }
 }
 
 /// Whether `model` is the one called `key` or inherits from it.

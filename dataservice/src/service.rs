@@ -100,7 +100,7 @@ impl Operation {
 
 /// What a call knows beside its parameters.
 pub struct Call<'a> {
-    /// Whose data it may see.
+    /// Who calls.
     pub caller: Caller,
     /// The time, microseconds since the epoch.
     pub now_micros: i64,
@@ -122,6 +122,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) store: &'a Store,
     pub(crate) params: &'a Params,
     pub(crate) org: OrgId,
+    pub(crate) caller: &'a Caller,
     pub(crate) now_micros: i64,
     pub(crate) stopped: &'a dyn Fn() -> bool,
     pub(crate) policies: Arc<Policies>,
@@ -140,13 +141,14 @@ impl DataService {
     }
 
     pub(crate) fn ask<'a>(&'a self, params: &'a Params, call: &'a Call<'a>) -> Result<Asked<'a>> {
-        let org = organization(&self.registry, params, call.caller)?;
+        let org = organization(&self.registry, params, &call.caller)?;
         crate::access::check_access_key(&self.registry, params, org)?;
         Ok(Asked {
             registry: &self.registry,
             store: &self.store,
             params,
             org,
+            caller: &call.caller,
             now_micros: call.now_micros,
             stopped: call.stopped,
             policies: self.policies.get(&self.registry),

@@ -3,8 +3,10 @@
 //! Owns: creating what a message needs and may create (points where the operator allows it, keys of unformatted data,
 //! the place of events and their names), writing. Does not own: the message ([`crate::decode::integration`]), the door.
 
+use std::sync::Arc;
+
 use wattline_model::OrgId;
-use wattline_registry::RecordKind;
+use wattline_registry::{Permissions, RecordKind};
 use wattline_storage::ErrorKind as StoreError;
 
 use crate::code::Code;
@@ -18,6 +20,8 @@ use crate::ingestor::Ingestor;
 pub struct Integration {
     /// The organization that is written for.
     pub org: OrgId,
+    /// What the writer may do there, where it may not do all: assets it may not write to do not exist.
+    pub permissions: Option<Arc<Permissions>>,
     /// The product of devices that are named by their key alone.
     pub product: Option<String>,
     /// What the items hold.
@@ -42,6 +46,7 @@ impl Ingestor {
         let mut context = Context {
             registry: self.registry(),
             org: integration.org,
+            permissions: integration.permissions.as_deref(),
             product: integration.product.as_deref(),
             shards: self.store().shards(),
             now,

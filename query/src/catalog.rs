@@ -7,11 +7,14 @@
 //! A lookup does no IO: the view of all tables is built from the registry's memory at the first lookup after a change
 //! and kept until [`Registry::version`] moves on. Nothing can be registered: SQL cannot change the catalog.
 //!
+//! The catalog of a limited account ([`Catalog::limited`]) has the tables of models that it may read or write something of,
+//! and of `system` what names nothing of others; each of its tables leaves out what the account may not read.
+//!
 //! A model's table has the model's key as its name. Where that is taken (by the same key in an organization with a
 //! lower number; the registry refuses `assets` and `models`) it is `<organization>.<model>`, one quoted name:
 //! `"acme.turbine"`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -21,15 +24,16 @@ use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, 
 use datafusion::common::Result;
 use parking_lot::Mutex;
 use wattline_model::Model;
-use wattline_registry::Registry;
+use wattline_registry::{Reach, Registry, Right};
 use wattline_storage::Store;
 
 use crate::pg;
 use crate::pg::relations::{PG_CATALOG, Relation, Relations};
 use crate::reports::Reports;
 use crate::running::Statements;
-use crate::tables::RowsTable;
+use crate::scope::Limit;
 use crate::tables::assets::Assets;
+use crate::tables::audit::Audit;
 use crate::tables::blocks::Blocks;
 use crate::tables::jobs::Jobs;
 use crate::tables::latest::LatestTable;
@@ -39,6 +43,7 @@ use crate::tables::policies::Policies;
 use crate::tables::queries::Queries;
 use crate::tables::settings::SettingsTable;
 use crate::tables::system::{Segments, Shards};
+use crate::tables::{Refused, RowsTable};
 
 /// The name of the one catalog.
 pub(crate) const CATALOG: &str = "wattline";
@@ -82,6 +87,9 @@ pub(crate) struct Catalog {
     store: Store,
     system: Arc<Tables>,
     reports: Arc<OnceLock<Arc<dyn Reports>>>,
+    statements: Arc<Statements>,
+    /// The account it is for, where that is limited.
+    limit: Option<Limit>,
     view: Mutex<Option<Arc<View>>>,
 }
 
@@ -92,13 +100,56 @@ impl Catalog {
         let mut system = Tables::new();
         system.insert("shards".to_owned(), Arc::new(RowsTable(Shards::new(store.clone()))));
         system.insert("segments".to_owned(), Arc::new(RowsTable(Segments::new(store.clone()))));
-        system.insert("policies".to_owned(), Arc::new(RowsTable(Policies::new(registry.clone()))));
-        system.insert("queries".to_owned(), Arc::new(RowsTable(Queries::new(statements))));
+        system.insert("policies".to_owned(), Arc::new(RowsTable(Policies::new(registry.clone(), None))));
+        system.insert("audit".to_owned(), Arc::new(RowsTable(Audit::new(registry.clone()))));
+        system.insert("queries".to_owned(), Arc::new(RowsTable(Queries::new(Arc::clone(&statements), None))));
         system.insert("settings".to_owned(), Arc::new(RowsTable(SettingsTable::new(Arc::clone(&reports)))));
         let jobs = Jobs::new(registry.clone(), store.clone(), Arc::clone(&reports));
         system.insert("jobs".to_owned(), Arc::new(RowsTable(jobs)));
         system.insert("blocks".to_owned(), Arc::new(Blocks::new(registry.clone(), store.clone())));
-        Catalog { registry, store, system: Arc::new(system), reports, view: Mutex::new(None) }
+        let (system, view) = (Arc::new(system), Mutex::new(None));
+        Catalog { registry, store, system, reports, statements, limit: None, view }
+    }
+
+    /// What an account that is limited sees of it.
+    pub(crate) fn limited(&self, limit: Limit) -> Catalog {
+        let mut system = Tables::new();
+        for (name, table) in self.system.iter() {
+            let (registry, limit) = (self.registry.clone(), Some(limit.clone()));
+            let table: Arc<dyn TableProvider> = match name.as_str() {
+                "policies" => Arc::new(RowsTable(Policies::new(registry, limit))),
+                "queries" => Arc::new(RowsTable(Queries::new(Arc::clone(&self.statements), limit))),
+                // What they tell of data, of files and of the machine is not divided by assets.
+                _ => {
+                    Arc::new(RowsTable(Refused { name: format!("{SYSTEM}.{name}"), schema: table.schema() }))
+                }
+            };
+            system.insert(name.clone(), table);
+        }
+        Catalog {
+            registry: self.registry.clone(),
+            store: self.store.clone(),
+            system: Arc::new(system),
+            reports: Arc::clone(&self.reports),
+            statements: Arc::clone(&self.statements),
+            limit: Some(limit),
+            view: Mutex::new(None),
+        }
+    }
+
+    /// The account it is for, where that is limited.
+    pub(crate) fn limit(&self) -> Option<&Limit> {
+        self.limit.as_ref()
+    }
+
+    /// Whether there is a table of `model` here.
+    fn shows(&self, model: &Model) -> bool {
+        let Some(limit) = &self.limit else { return true };
+        let reaches = |right| match self.registry.is_unformatted(model.id) {
+            true => limit.permissions.reach_organization(right, model.org),
+            false => limit.permissions.reach(right, model),
+        };
+        [Right::Read, Right::Write, Right::Manage].into_iter().any(|right| reaches(right) != Reach::None)
     }
 
     /// From here on `system` shows what `reports` tells.
@@ -119,8 +170,14 @@ impl Catalog {
 
     fn build(&self, version: u64) -> View {
         let mut public = Tables::new();
-        public.insert("assets".to_owned(), Arc::new(RowsTable(Assets::new(self.registry.clone()))));
-        public.insert("models".to_owned(), Arc::new(RowsTable(Models::new(self.registry.clone()))));
+        public.insert(
+            "assets".to_owned(),
+            Arc::new(RowsTable(Assets::new(self.registry.clone(), self.limit.clone()))),
+        );
+        public.insert(
+            "models".to_owned(),
+            Arc::new(RowsTable(Models::new(self.registry.clone(), self.limit.clone()))),
+        );
         let (mut latest, mut normalized) = (Tables::new(), Tables::new());
         let mut by_table = BTreeMap::new();
         let policies = self.registry.policies(false);
@@ -128,17 +185,25 @@ impl Catalog {
             |model| policies.of(model).is_some_and(|policy| policy.points.iter().any(|p| p.normalized));
         let mut models = self.registry.models();
         models.sort_by_key(|model| (model.org, model.id));
+        // Of all there are, so that a table has one name for everybody.
+        let mut taken: BTreeSet<String> = public.keys().cloned().collect();
         for model in models {
-            let name = self.table_name(&model, &public);
+            let name = self.table_name(&model, &taken);
+            taken.insert(name.clone());
+            if !self.shows(&model) {
+                continue;
+            }
             let (registry, store) = (self.registry.clone(), self.store.clone());
-            let table = LatestTable::new(Arc::clone(&model), registry.clone(), store.clone());
+            let limit = self.limit.clone();
+            let table = LatestTable::new(Arc::clone(&model), registry.clone(), store.clone(), limit.clone());
             latest.insert(name.clone(), Arc::new(table));
             if is_normalized(model.id) {
-                let table = ModelTable::normalized(Arc::clone(&model), registry.clone(), store.clone());
+                let (registry, store, limit) = (registry.clone(), store.clone(), limit.clone());
+                let table = ModelTable::normalized(Arc::clone(&model), registry, store, limit);
                 normalized.insert(name.clone(), Arc::new(table));
             }
             by_table.insert(name.clone(), Arc::clone(&model));
-            public.insert(name, Arc::new(ModelTable::new(model, registry, store)));
+            public.insert(name, Arc::new(ModelTable::new(model, registry, store, limit)));
         }
         let (public, latest, normalized) = (Arc::new(public), Arc::new(latest), Arc::new(normalized));
         View { version, public, latest, normalized, models: by_table, pg: OnceLock::new() }
@@ -189,15 +254,15 @@ impl Catalog {
         })
     }
 
-    fn table_name(&self, model: &Model, taken: &Tables) -> String {
-        if !taken.contains_key(&model.key) {
+    fn table_name(&self, model: &Model, taken: &BTreeSet<String>) -> String {
+        if !taken.contains(&model.key) {
             return model.key.clone();
         }
         let org =
             self.registry.org(model.org).map_or_else(|| model.org.to_string(), |org| org.key.to_string());
         let mut name = format!("{org}.{}", model.key);
         // Keys may hold dots, so that name may be another model's key.
-        while taken.contains_key(&name) {
+        while taken.contains(&name) {
             name.push('_');
         }
         name

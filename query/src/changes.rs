@@ -185,7 +185,7 @@ impl Engine {
             }
             return Ok(last);
         }
-        Box::pin(self.change_each(caller, text, bindings)).await
+        Box::pin(self.seen_by(caller).change_each(caller, text, bindings)).await
     }
 
     /// Writes rows that a client sends beside statements (COPY, bulk ingest) into `table`, named as a statement names
@@ -204,7 +204,9 @@ impl Engine {
         let mut admitted = self.admit(caller, &format!("COPY {table} FROM STDIN")).await?;
         // A client may take its time with its rows.
         admitted.deadline = None;
-        let model = admitted.note(self.catalog().model_of(table).ok_or_else(|| self.no_table(table)))?;
+        let engine = self.seen_by(caller);
+        let found = engine.catalog().model_of(table).ok_or_else(|| engine.no_table(table));
+        let model = admitted.note(found)?;
         let place = admitted.place.take();
         let rows = self.guard(rows, admitted, None);
         ended(place, unpanicked(changes.insert(caller, &model, rows)).await)

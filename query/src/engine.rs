@@ -40,9 +40,10 @@ use crate::error::{Error, ErrorKind};
 use crate::functions;
 use crate::guard::{Guarded, panicked};
 use crate::memory::StatementMemory;
-use crate::plans::{self, Found, Plans, Shaped};
+use crate::plans::{self, Found, Shaped};
 use crate::reports::Reports;
-use crate::running::{Place, Statement, Statements};
+use crate::running::{Place, Statement, Statements, Watch};
+use crate::scope::{Scope, Scopes};
 use crate::settings::{QuerySettings, Spill};
 use crate::statement;
 use crate::tables::StatementSnapshot;
@@ -78,6 +79,8 @@ const LOOKS_MAX: usize = 2;
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
+    /// What its statements see: of whoever they are run for.
+    scope: Arc<Scope>,
     /// Who carries changes out; `None`: this engine only reads.
     changes: Option<Arc<dyn Changes>>,
 }
@@ -85,10 +88,7 @@ pub struct Engine {
 struct Inner {
     store: Store,
     settings: Arc<QuerySettings>,
-    catalog: Arc<Catalog>,
-    /// What each statement's session is copied from.
-    state: SessionState,
-    plans: Plans,
+    scopes: Scopes,
     statements: Arc<Statements>,
     turns: Arc<Semaphore>,
     /// Turns of statements that ask which statements run, where all others are taken.
@@ -102,6 +102,8 @@ pub struct Caller {
     pub account: Option<Arc<str>>,
     /// The way in: `http`, `pg`, `flight`.
     pub wire: &'static str,
+    /// From where, where that is known.
+    pub origin: Option<Arc<str>>,
 }
 
 /// What became of a statement.
@@ -173,9 +175,10 @@ impl Engine {
         let state = session(&settings, Arc::clone(&catalog))?;
         let turns = Arc::new(Semaphore::new(settings.statements_max));
         let looks = Arc::new(Semaphore::new(LOOKS_MAX));
-        let (settings, plans) = (Arc::new(settings), Plans::default());
-        let inner = Inner { store, settings, catalog, state, plans, statements, turns, looks };
-        Ok(Engine { inner: Arc::new(inner), changes: None })
+        let (settings, scope) = (Arc::new(settings), Arc::new(Scope::of_all(catalog, state)));
+        let scopes = Scopes::new(Arc::clone(&scope));
+        let inner = Inner { store, settings, scopes, statements, turns, looks };
+        Ok(Engine { inner: Arc::new(inner), scope, changes: None })
     }
 
     /// The same engine, which hands what statements change to `changes`.
@@ -186,7 +189,12 @@ impl Engine {
 
     /// Lets `system.settings` and `system.jobs` tell what `reports` knows. The first is asked, should there be more.
     pub fn report(&self, reports: Arc<dyn Reports>) {
-        self.inner.catalog.report(reports);
+        self.catalog().report(reports);
+    }
+
+    /// Lets `watch` know how each statement ends. The first is told, should there be more.
+    pub fn watch(&self, watch: Arc<dyn Watch>) {
+        self.inner.statements.watch(watch);
     }
 
     /// Plans and starts one statement; `$1` stands for `params[0]` and so on. All tables of samples are read as of
@@ -199,7 +207,18 @@ impl Engine {
         text: &str,
         params: Vec<ScalarValue>,
     ) -> Result<SendableRecordBatchStream, Error> {
-        self.rows(&Caller { account: None, wire: "engine" }, text, params).await
+        self.rows(&Caller { account: None, wire: "engine", origin: None }, text, params).await
+    }
+
+    /// The same engine, whose statements see what `caller` may see.
+    pub(crate) fn seen_by(&self, caller: &Caller) -> Engine {
+        let scope = self.inner.scopes.of(self.catalog().registry(), caller);
+        Engine { scope, ..self.clone() }
+    }
+
+    /// What its statements see.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     async fn rows(
@@ -220,9 +239,10 @@ impl Engine {
     /// # Errors
     /// See [`ErrorKind`].
     pub async fn run(&self, caller: &Caller, text: &str, params: Vec<ScalarValue>) -> Result<Answer, Error> {
+        let engine = self.seen_by(caller);
         match changes::is_change(text) {
-            false => self.rows(caller, text, params).await.map(Answer::Rows),
-            true => Box::pin(self.change(caller, text, params)).await,
+            false => engine.rows(caller, text, params).await.map(Answer::Rows),
+            true => Box::pin(engine.change(caller, text, params)).await,
         }
     }
 
@@ -230,8 +250,8 @@ impl Engine {
     ///
     /// # Errors
     /// As [`sql`](Self::sql) before the first row.
-    pub async fn describe(&self, text: &str) -> Result<Description, Error> {
-        self.describe_with(text, None).await
+    pub async fn describe(&self, caller: &Caller, text: &str) -> Result<Description, Error> {
+        self.describe_with(caller, text, None).await
     }
 
     /// The same where a client declared types of parameters, or left them open. What it left open and planning cannot
@@ -240,6 +260,15 @@ impl Engine {
     /// # Errors
     /// As [`describe`](Self::describe).
     pub async fn describe_with(
+        &self,
+        caller: &Caller,
+        text: &str,
+        declared: Option<&[Option<DataType>]>,
+    ) -> Result<Description, Error> {
+        self.seen_by(caller).describe_seen(text, declared).await
+    }
+
+    async fn describe_seen(
         &self,
         text: &str,
         declared: Option<&[Option<DataType>]>,
@@ -272,17 +301,17 @@ impl Engine {
 
     /// How many statements were served by a plan that was kept.
     pub fn plans_reused(&self) -> u64 {
-        self.inner.plans.reused()
+        self.scope.plans.reused()
     }
 
     /// Every table as statements name it: for completion.
     pub fn table_names(&self) -> Vec<String> {
-        self.inner.catalog.table_names()
+        self.catalog().table_names()
     }
 
-    /// Every table with its columns, but for those of `information_schema`.
-    pub fn tables(&self) -> Vec<TableInfo> {
-        self.inner.catalog.tables()
+    /// Every table that `caller` sees with its columns, but for those of `information_schema`.
+    pub fn tables(&self, caller: &Caller) -> Vec<TableInfo> {
+        self.seen_by(caller).catalog().tables()
     }
 
     async fn turn(&self, text: &str) -> Result<OwnedSemaphorePermit, Error> {
@@ -303,7 +332,7 @@ impl Engine {
 
     /// A place among the running statements, and the time until which it may run.
     pub(crate) async fn admit(&self, caller: &Caller, text: &str) -> Result<Admitted, Error> {
-        let pool = Arc::clone(&self.inner.state.runtime_env().memory_pool);
+        let pool = Arc::clone(&self.scope.state.runtime_env().memory_pool);
         let memory = Arc::new(StatementMemory::new(pool, &self.inner.settings));
         let place = self.inner.statements.enter(caller, text, memory);
         let statement = Arc::clone(&place.statement);
@@ -355,7 +384,8 @@ impl Engine {
 
     /// Ends the statement `id` for `caller`.
     pub(crate) fn kill(&self, id: u64, caller: &Caller) -> Result<(), Error> {
-        self.inner.statements.kill(id, caller)
+        let limited = self.catalog().limit().is_some();
+        self.inner.statements.kill(id, caller, |of| !limited || of.account == caller.account)
     }
 
     /// The session of a statement that begins now.
@@ -365,7 +395,7 @@ impl Engine {
     }
 
     pub(crate) fn catalog(&self) -> &Catalog {
-        &self.inner.catalog
+        &self.scope.catalog
     }
 
     pub(crate) fn changes(&self) -> Option<&Arc<dyn Changes>> {
@@ -389,7 +419,7 @@ impl Engine {
 
     /// An error met while planning, with the table that was probably meant.
     pub(crate) fn planning(&self, error: &DataFusionError) -> Error {
-        Error::of_planning(error, &|| self.inner.catalog.table_names())
+        Error::of_planning(error, &|| self.catalog().table_names())
     }
 
     async fn start(
@@ -403,10 +433,10 @@ impl Engine {
         // Before the catalog is asked: an asset in the snapshot is then also in the catalog's view.
         let snapshot = self.inner.store.snapshot();
         if let Some(shaped) = plans::shaped(text, &tokens, &params) {
-            let version = self.inner.catalog.version();
-            match self.inner.plans.find(&shaped, version, &snapshot) {
+            let version = self.catalog().version();
+            match self.scope.plans.find(&shaped, version, &snapshot) {
                 Found::Plan(plan) => {
-                    let context = self.context(self.inner.state.config(), &admitted.statement);
+                    let context = self.context(self.scope.state.config(), &admitted.statement);
                     return execute_stream(plan, context).map_err(Error::from);
                 }
                 Found::Worth => self.keep_plan(shaped, version, &snapshot).await,
@@ -434,7 +464,7 @@ impl Engine {
 
     /// What the plan of `statement` runs in. Its functions are in the plan: nothing asks for them by name any more.
     fn context(&self, config: &SessionConfig, statement: &Statement) -> Arc<TaskContext> {
-        let mut runtime = (**self.inner.state.runtime_env()).clone();
+        let mut runtime = (**self.scope.state.runtime_env()).clone();
         runtime.memory_pool = Arc::clone(&statement.memory) as Arc<dyn MemoryPool>;
         let context = TaskContext::default().with_session_config(config.clone());
         Arc::new(context.with_runtime(Arc::new(runtime)))
@@ -442,7 +472,7 @@ impl Engine {
 
     /// The session of one statement.
     fn state(&self, snapshot: Snapshot) -> SessionState {
-        let mut state = self.inner.state.clone();
+        let mut state = self.scope.state.clone();
         state.mark_start_execution();
         state.config_mut().set_extension(Arc::new(StatementSnapshot(snapshot)));
         state
@@ -458,7 +488,7 @@ impl Engine {
             state.create_physical_plan(&plan).await.ok()
         };
         let planned = planned.await;
-        self.inner.plans.keep(shaped.shape, planned.as_ref(), version);
+        self.scope.plans.keep(shaped.shape, planned.as_ref(), version);
     }
 }
 

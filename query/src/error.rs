@@ -14,6 +14,8 @@ use wattline_storage::ErrorKind as StorageKind;
 pub enum ErrorKind {
     /// Change the statement or its parameters.
     Input,
+    /// Ask for the right to: the account has not got it.
+    Denied,
     /// Try again later: too many statements run, or the store is closing.
     Busy,
     /// Ask for less: a limit on memory, rows or the statement's size was passed.
@@ -35,6 +37,7 @@ impl ErrorKind {
     pub const fn name(self) -> &'static str {
         match self {
             ErrorKind::Input => "input",
+            ErrorKind::Denied => "denied",
             ErrorKind::Busy => "busy",
             ErrorKind::Limit => "limit",
             ErrorKind::Timeout => "timeout",

@@ -6,7 +6,7 @@
 //! [`Changes`]), HTTP and the text forms of answers (`server`).
 //!
 //! The way of a statement: [`Engine::sql`] → `statement` (one statement that only reads) → `catalog` (its tables) →
-//! `tables` (a provider each) → `prune` (filters → assets and time) → `scan` (partitions, blocking iterators →
+//! `tables` (a provider each; `scope` says for whom) → `prune` (filters → assets and time) → `scan` (partitions, blocking iterators →
 //! streams) → `arrays` (columns → Arrow). `functions` are those for time series. `columns` says what a model's columns are
 //! called. A statement that changes something goes through [`Engine::run`] → `changes` → [`Changes`]. While either runs it
 //! is known to `running`, its rows are within the limits of `guard` and `settings`, and its memory within `memory`.
@@ -30,6 +30,7 @@ mod prune;
 mod reports;
 mod running;
 mod scan;
+mod scope;
 mod settings;
 mod statement;
 mod tables;
@@ -45,6 +46,6 @@ pub use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 pub use engine::{Answer, Caller, Description, Engine};
 pub use error::{Error, ErrorKind, Position};
 pub use reports::{OperationReport, Reports, SettingReport};
-pub use running::{ENDED_STATEMENTS_MAX, SHOWN_TEXT_BYTES_MAX};
+pub use running::{ENDED_STATEMENTS_MAX, SHOWN_TEXT_BYTES_MAX, Watch};
 pub use settings::{QuerySettings, Spill};
 pub use statement::{CHAIN_OPERATORS_MAX, COMBINED_QUERIES_MAX, EXPANDED_TABLES_MAX, STATEMENT_BYTES_MAX};

@@ -27,7 +27,7 @@ use crate::tables::latest::LatestScan;
 use crate::template::renewed;
 
 /// Shapes remembered: a few dashboards' worth. A plan is some tens of kilobytes.
-const SHAPES_MAX: usize = 512;
+pub(crate) const SHAPES_MAX: usize = 512;
 /// Bytes of a statement whose shape is remembered; longer ones take their time anyway.
 const SHAPE_BYTES_MAX: usize = 8 << 10;
 
@@ -61,13 +61,18 @@ pub(crate) enum Found {
 }
 
 /// The plans.
-#[derive(Default)]
 pub(crate) struct Plans {
+    shapes_max: usize,
     known: Mutex<HashMap<String, Known>>,
     reused: AtomicU64,
 }
 
 impl Plans {
+    /// No plans yet; at most so many shapes are remembered.
+    pub(crate) fn new(shapes_max: usize) -> Plans {
+        Plans { shapes_max, known: Mutex::default(), reused: AtomicU64::new(0) }
+    }
+
     /// What is known of a statement of this shape; a plan with its values, as of `snapshot`.
     pub(crate) fn find(&self, shaped: &Shaped, version: u64, snapshot: &Snapshot) -> Found {
         let plan = {
@@ -77,7 +82,7 @@ impl Plans {
                 Some(Known::Plan(..) | Known::Seen) => return Found::Worth,
                 Some(Known::Refused) => return Found::Nothing,
                 None => {
-                    if known.len() >= SHAPES_MAX {
+                    if known.len() >= self.shapes_max {
                         // Shapes in use are back after two statements each.
                         known.clear();
                     }

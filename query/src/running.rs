@@ -28,9 +28,16 @@ pub const ENDED_STATEMENTS_MAX: usize = 256;
 /// Bytes of a statement's text that are kept to be shown; the rest is cut.
 pub const SHOWN_TEXT_BYTES_MAX: usize = 4 << 10;
 
+/// Who is told how statements end. Told where they end, so it must not wait.
+pub trait Watch: Send + Sync {
+    /// A statement of `caller` ended so; `text` is it, or the beginning of it.
+    fn ended(&self, caller: &Caller, text: &str, outcome: Result<(), &Error>);
+}
+
 /// All statements.
 #[derive(Default)]
 pub(crate) struct Statements {
+    watch: Arc<OnceLock<Arc<dyn Watch>>>,
     known: Mutex<Known>,
     last: AtomicU64,
 }
@@ -61,6 +68,7 @@ pub(crate) struct Statement {
     cancel: CancellationToken,
     killed_by: OnceLock<String>,
     outcome: OnceLock<Outcome>,
+    watch: Arc<OnceLock<Arc<dyn Watch>>>,
     /// What runs, where rows are still to come.
     pub(crate) held: Mutex<Option<Held>>,
 }
@@ -103,6 +111,12 @@ impl State {
 }
 
 impl Statements {
+    /// From here on `watch` is told how statements end.
+    pub(crate) fn watch(&self, watch: Arc<dyn Watch>) {
+        // One server has one; should there be more, the first stays.
+        let _ = self.watch.set(watch);
+    }
+
     /// A statement begins.
     pub(crate) fn enter(
         self: &Arc<Statements>,
@@ -124,6 +138,7 @@ impl Statements {
             cancel: CancellationToken::new(),
             killed_by: OnceLock::new(),
             outcome: OnceLock::new(),
+            watch: Arc::clone(&self.watch),
             held: Mutex::new(None),
         });
         self.known.lock().running.insert(statement.id, Arc::clone(&statement));
@@ -139,16 +154,21 @@ impl Statements {
         all
     }
 
-    /// Ends the statement `id`, which will say who did.
+    /// Ends the statement `id` where whose it is may be ended by `by`; it will say who did.
     ///
     /// # Errors
     /// Input where none of that number runs.
-    pub(crate) fn kill(&self, id: u64, by: &Caller) -> Result<(), Error> {
+    pub(crate) fn kill(&self, id: u64, by: &Caller, may: impl Fn(&Caller) -> bool) -> Result<(), Error> {
         let found = self.known.lock().running.get(&id).cloned();
-        let Some(statement) = found else {
+        let none = || {
             let message = format!("there is no running statement {id}: system.queries has those that run");
-            return Err(Error::new(ErrorKind::Input, message));
+            Error::new(ErrorKind::Input, message)
         };
+        let Some(statement) = found else { return Err(none()) };
+        if !may(&statement.caller) {
+            // That of another does not exist for who may not see it.
+            return Err(none());
+        }
         // Whoever was first is named.
         let _ = statement.killed_by.set(match &by.account {
             Some(account) => format!("account {account} over {}", by.wire),
@@ -219,6 +239,11 @@ impl Statement {
 
     /// It ended like this; only the first end counts.
     pub(crate) fn end(&self, outcome: Result<(), &Error>) {
+        if self.outcome.get().is_none()
+            && let Some(watch) = self.watch.get()
+        {
+            watch.ended(&self.caller, &self.text, outcome);
+        }
         let (state, error) = match outcome {
             Ok(()) => (State::Done, None),
             Err(error) if error.kind() == ErrorKind::Cancelled => {

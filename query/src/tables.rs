@@ -5,6 +5,7 @@
 //! Everything but a model's samples is small and in memory: such a table is made anew for each scan ([`RowsTable`]).
 
 pub(crate) mod assets;
+pub(crate) mod audit;
 pub(crate) mod blocks;
 pub(crate) mod jobs;
 pub(crate) mod latest;
@@ -29,7 +30,7 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use wattline_storage::{Snapshot, Store};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// The one snapshot that every scan of a statement reads, carried by the statement's session.
 pub(crate) struct StatementSnapshot(pub(crate) Snapshot);
@@ -84,5 +85,26 @@ impl<S: RowsSource> TableProvider for RowsTable<S> {
         let rows = self.0.rows(state).await.map_err(Error::into_datafusion)?;
         let table = MemTable::try_new(self.0.schema(), vec![vec![rows]])?;
         table.scan(state, projection, filters, limit).await
+    }
+}
+
+/// A table that is there and not for the account that asks.
+pub(crate) struct Refused {
+    /// How statements name it.
+    pub(crate) name: String,
+    /// Its columns.
+    pub(crate) schema: SchemaRef,
+}
+
+#[async_trait]
+impl RowsSource for Refused {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    async fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
+        let message =
+            format!("permission denied: {} is for accounts that are not limited by grants", self.name);
+        Err(Error::new(ErrorKind::Denied, message))
     }
 }

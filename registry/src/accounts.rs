@@ -1,7 +1,7 @@
 //! Accounts: people and programs that sign in with a password.
 //!
 //! Owns: their names, the verifiers of their passwords, the rules of both. Does not own: the exchange that proves a
-//! password (`server`), what an account may do (everything, so far).
+//! password (`server`), what an account may do ([`crate::grants`]).
 //!
 //! The password itself is never here: a SCRAM verifier (RFC 5802) can check a login and cannot make one.
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cache::{Cache, Edit};
 use crate::error::{Error, ErrorKind};
-use crate::{Registry, audit, check};
+use crate::{Grant, Holder, Registry, audit, check, grants};
 
 /// Accounts of one registry: each is set up by a person.
 pub const ACCOUNTS_MAX: usize = 10_000;
@@ -75,6 +75,21 @@ impl Registry {
         operator: &str,
         now_micros: i64,
     ) -> Result<Arc<Account>, Error> {
+        self.create_account_with(name, verifier, None, operator, now_micros)
+    }
+
+    /// Creates an account that is limited to these grants, where there are any.
+    ///
+    /// # Errors
+    /// As [`create_account`](Registry::create_account), and as [`grant`](Registry::grant).
+    pub fn create_account_with(
+        &self,
+        name: &str,
+        verifier: Verifier,
+        grants: Option<&[Grant]>,
+        operator: &str,
+        now_micros: i64,
+    ) -> Result<Arc<Account>, Error> {
         let item = item(name);
         check::identifier("account", "name", name)?;
         check_verifier(&item, &verifier)?;
@@ -87,10 +102,16 @@ impl Registry {
             }
             let account = Account { name: name.to_owned(), verifier, created_micros: now_micros };
             save(transaction, &account)?;
-            let after = Some(json!({"name": name}));
-            note(transaction, operator, "create account", name, None, after, now_micros)?;
+            let first = grants::first(transaction, cache, Holder::account(name), None, grants)?;
+            let mut after = json!({"name": name});
             let account = Arc::new(account);
-            Ok((Arc::clone(&account), Edit::Account(account)))
+            let mut edits = vec![Edit::Account(Arc::clone(&account))];
+            if let Some((edit, told)) = first {
+                after["grants"] = told;
+                edits.push(edit);
+            }
+            note(transaction, operator, "create account", name, None, Some(after), now_micros)?;
+            Ok((account, Edit::Several(edits)))
         })
     }
 
@@ -115,7 +136,7 @@ impl Registry {
         })
     }
 
-    /// Removes an account. Connections that are open stay.
+    /// Removes an account with its grants. Connections that are open stay, and may do nothing any more.
     ///
     /// # Errors
     /// `NotFound` where there is no such account.
@@ -125,6 +146,7 @@ impl Registry {
             transaction
                 .execute("DELETE FROM accounts WHERE name = ?1", [name])
                 .map_err(|e| Error::sqlite("delete an account", e))?;
+            grants::save(transaction, Holder::account(name), None)?;
             let before = Some(json!({"name": name}));
             note(transaction, operator, "delete account", name, before, None, now_micros)?;
             Ok(((), Edit::NoAccount(name.to_owned())))

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use wattline_model::{AssetId, Model, ModelId, OrgId};
 
+use crate::grants::{Granted, Holder, HolderKind};
 use crate::trees::Trees;
 use crate::{
     Account, Attribute, Device, Org, PolicyGroup, Product, Records, ServiceAccount, Unformatted, trees,
@@ -43,6 +44,8 @@ pub(crate) enum Edit {
     Nothing,
     /// Rows that are not held in memory.
     Uncached,
+    /// Calls that were noted. They come all the time: nobody makes another copy for their sake.
+    Calls,
     /// A new organization.
     Org(Arc<Org>),
     /// Models that are new or have a new version.
@@ -71,6 +74,37 @@ pub(crate) enum Edit {
     ServiceAccount(Arc<ServiceAccount>),
     /// A service account that is gone.
     NoServiceAccount(String),
+    /// The grants of an account, as they are now; `None` where it is not limited to any.
+    Grants(HolderKind, String, Option<Arc<Granted>>),
+    /// These, one after the other.
+    Several(Vec<Edit>),
+}
+
+impl Edit {
+    /// Whether what accounts may do may follow from it.
+    pub(crate) fn is_of_grants(&self) -> bool {
+        match self {
+            Edit::Models(_)
+            | Edit::Account(_)
+            | Edit::NoAccount(_)
+            | Edit::ServiceAccount(_)
+            | Edit::NoServiceAccount(_)
+            | Edit::GoneDevices(_)
+            | Edit::Tree(_)
+            | Edit::Grants(..) => true,
+            Edit::Several(edits) => edits.iter().any(Edit::is_of_grants),
+            Edit::Nothing
+            | Edit::Uncached
+            | Edit::Calls
+            | Edit::Org(_)
+            | Edit::Product(_)
+            | Edit::NewDevices(_)
+            | Edit::ChangedDevices(_)
+            | Edit::PolicyGroups(_)
+            | Edit::Records(_)
+            | Edit::Unformatted(_) => false,
+        }
+    }
 }
 
 /// Everything that exists.
@@ -96,6 +130,8 @@ pub(crate) struct Cache {
     records: Vec<Records>,
     accounts: BTreeMap<String, Arc<Account>>,
     service_accounts: BTreeMap<String, Arc<ServiceAccount>>,
+    /// Of accounts that are limited to their grants.
+    granted: BTreeMap<HolderKind, BTreeMap<String, Arc<Granted>>>,
     hasher: DefaultHashBuilder,
 }
 
@@ -155,6 +191,16 @@ impl Cache {
     /// By access key.
     pub(crate) fn service_accounts(&self) -> impl Iterator<Item = &Arc<ServiceAccount>> {
         self.service_accounts.values()
+    }
+
+    /// The grants of an account; `None` where it is not limited to any.
+    pub(crate) fn granted(&self, holder: Holder<'_>) -> Option<&Arc<Granted>> {
+        self.granted.get(&holder.kind)?.get(holder.name)
+    }
+
+    /// Grants of all accounts together.
+    pub(crate) fn grant_count(&self) -> usize {
+        self.granted.values().flat_map(BTreeMap::values).map(|granted| granted.len()).sum()
     }
 
     pub(crate) fn product(&self, key: &str) -> Option<&ProductEntry> {
@@ -226,7 +272,7 @@ impl Cache {
 
     pub(crate) fn apply(&mut self, edit: Edit) {
         match edit {
-            Edit::Nothing | Edit::Uncached => {}
+            Edit::Nothing | Edit::Uncached | Edit::Calls => {}
             Edit::Org(org) => self.insert_org(org),
             Edit::Models(models) => models.into_iter().for_each(|entry| self.insert_model(entry)),
             Edit::Product(entry) => {
@@ -242,11 +288,19 @@ impl Cache {
             Edit::Unformatted(all) => self.unformatted = all,
             Edit::Records(all) => self.records = all,
             Edit::Account(account) => drop(self.accounts.insert(account.name.clone(), account)),
-            Edit::NoAccount(name) => drop(self.accounts.remove(&name)),
+            Edit::NoAccount(name) => {
+                self.accounts.remove(&name);
+                self.set_granted(HolderKind::Account, name, None);
+            }
             Edit::ServiceAccount(account) => {
                 drop(self.service_accounts.insert(account.access_key.clone(), account));
             }
-            Edit::NoServiceAccount(key) => drop(self.service_accounts.remove(&key)),
+            Edit::NoServiceAccount(key) => {
+                self.service_accounts.remove(&key);
+                self.set_granted(HolderKind::Service, key, None);
+            }
+            Edit::Grants(kind, name, granted) => self.set_granted(kind, name, granted),
+            Edit::Several(edits) => edits.into_iter().for_each(|edit| self.apply(edit)),
         }
     }
 
@@ -256,6 +310,14 @@ impl Cache {
         self.devices.reserve(count + 1);
         self.by_device.reserve(count, |d| hasher.hash_one((&*d.product_key, &*d.device_key)));
         self.by_asset.reserve(count, |d| hasher.hash_one(&*d.asset_key));
+    }
+
+    fn set_granted(&mut self, kind: HolderKind, name: String, granted: Option<Arc<Granted>>) {
+        let of_kind = self.granted.entry(kind).or_default();
+        match granted {
+            Some(granted) => drop(of_kind.insert(name, granted)),
+            None => drop(of_kind.remove(&name)),
+        }
     }
 
     fn insert_org(&mut self, org: Arc<Org>) {

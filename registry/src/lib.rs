@@ -9,7 +9,7 @@
 //!
 //! Reading order: [`models`], [`attributes`] → [`products`] → [`devices`], [`assets`] → [`trees`] → [`orgs`] → [`policies`],
 //! [`unformatted`], [`records`] → [`deletions`] →
-//! [`accounts`], [`services`] → [`audit`]; then `schema` (the file), `cache` (the memory), [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
+//! [`accounts`], [`services`] → [`grants`], [`permissions`] → [`audit`], [`calls`]; then `schema` (the file), `cache` (the memory), [`thing_json`] (JSON forms), [`secret`], [`check`] (rules), [`error`].
 //!
 //! One change: *check → lock → look at the cache → transaction → commit (synced) → apply the edit to the cache*.
 //! Whatever a lookup returns is durable.
@@ -28,12 +28,15 @@ pub mod assets;
 pub mod attributes;
 pub mod audit;
 mod cache;
+pub mod calls;
 pub mod check;
 pub mod deletions;
 pub mod devices;
 pub mod error;
+pub mod grants;
 pub mod models;
 pub mod orgs;
+pub mod permissions;
 pub mod policies;
 pub mod products;
 pub mod records;
@@ -49,12 +52,15 @@ pub use accounts::{Account, Verifier};
 pub use assets::{AssetChange, NewAsset};
 pub use attributes::Attribute;
 pub use audit::AuditEntry;
+pub use calls::AuditedCall;
 pub use check::timezone;
 pub use deletions::{DeletionJob, DeletionStatus};
 pub use devices::{Device, NewDevice};
 pub use error::{Error, ErrorKind, Rule};
+pub use grants::{Grant, Holder, HolderKind, Right, Rights, Scope};
 pub use models::{NewModel, NewPoint};
 pub use orgs::{DEFAULT_ORG, NewOrg, Org};
+pub use permissions::{Permissions, Reach};
 pub use policies::{KeepFrom, Policy, PolicyGroup, PolicyPoint};
 pub use products::{NewProduct, Product};
 pub use records::{RecordKind, Records};
@@ -76,6 +82,9 @@ struct Inner {
     writer: Mutex<Writer>,
     version: AtomicU64,
     changes: AtomicU64,
+    /// Grows with every change that what accounts may do follows from.
+    grants: AtomicU64,
+    permissions: Mutex<permissions::Kept>,
 }
 
 struct Writer {
@@ -99,6 +108,8 @@ impl Registry {
             writer: Mutex::new(Writer { connection, failed: false }),
             version: AtomicU64::new(1),
             changes: AtomicU64::new(0),
+            grants: AtomicU64::new(1),
+            permissions: Mutex::default(),
         };
         Ok(Registry { inner: Arc::new(inner) })
     }
@@ -108,7 +119,8 @@ impl Registry {
         self.inner.version.load(Ordering::Acquire)
     }
 
-    /// How many changes were committed since it was opened, those that lookups do not show among them. What a lookup
+    /// How many changes were committed since it was opened, those that lookups do not show among them, calls that were
+    /// noted in the audit log not. What a lookup
     /// shows has been counted before: a copy made after two equal answers would be like one made between them.
     pub fn changes(&self) -> u64 {
         self.inner.changes.load(Ordering::Acquire)
@@ -143,9 +155,13 @@ impl Registry {
         let result = self.commit(&mut writer.connection, act);
         match result {
             Ok((value, Edit::Nothing)) => Ok(value),
-            Ok((value, Edit::Uncached)) => Ok(value),
+            Ok((value, Edit::Uncached | Edit::Calls)) => Ok(value),
             Ok((value, edit)) => {
+                let is_of_grants = edit.is_of_grants();
                 self.inner.cache.write().apply(edit);
+                if is_of_grants {
+                    self.inner.grants.fetch_add(1, Ordering::Release);
+                }
                 self.inner.version.fetch_add(1, Ordering::Release);
                 Ok(value)
             }
@@ -168,7 +184,9 @@ impl Registry {
         let (value, edit) = act(&transaction, &self.cache())?;
         if !matches!(edit, Edit::Nothing) {
             transaction.commit().map_err(|e| Error::sqlite("commit a change", e))?;
-            self.inner.changes.fetch_add(1, Ordering::Release);
+            if !matches!(edit, Edit::Calls) {
+                self.inner.changes.fetch_add(1, Ordering::Release);
+            }
         }
         Ok((value, edit))
     }
@@ -194,6 +212,7 @@ fn recover(path: &Path) -> Result<(Connection, Cache), Error> {
     records::load(&connection, &mut cache)?;
     accounts::load(&connection, &mut cache)?;
     services::load(&connection, &mut cache)?;
+    grants::load(&connection, &mut cache)?;
     // Reading everything has filled the page cache; what is cached here is not read from there again.
     connection.execute_batch("PRAGMA shrink_memory").map_err(|e| Error::sqlite("open", e))?;
     Ok((connection, cache))

@@ -117,7 +117,7 @@ impl Registry {
             RecordKind::Commands => vec![NewPoint::new(COMMAND_POINT, DataType::Struct)],
         };
         let new = NewModel { org, key, name: String::new(), parent: None, points };
-        let made = self.create_any_model(new);
+        let made = self.create_any_model(new, Vec::new(), None);
         let model = match (made, self.records(org, kind)) {
             // Another caller came first.
             (_, Some(found)) => return Ok((found, false)),
@@ -253,7 +253,7 @@ mod tests {
         let points = vec![NewPoint::new("theirs", DataType::Double)];
         let new = NewModel { org: DEFAULT_ORG, key, name: String::new(), parent: None, points };
         assert_eq!(registry.create_model(new.clone()).unwrap_err().kind(), ErrorKind::Input, "reserved now");
-        registry.create_any_model(new).unwrap();
+        registry.create_any_model(new, Vec::new(), None).unwrap();
         let error = registry.ensure_records(DEFAULT_ORG, RecordKind::Events).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
     }

@@ -21,7 +21,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const PAGE_CACHE_KIB: i64 = 32 * 1_024;
 
 /// Migrations in order; `MIGRATIONS[i]` leads from version `i` to `i + 1`. Shipped ones are frozen.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8];
 
 const V1: &str = "
 CREATE TABLE orgs (
@@ -232,8 +232,41 @@ CREATE TABLE tree_nodes (
 CREATE INDEX tree_children ON tree_nodes (tree, parent, rank);
 ";
 
-/// Where events of devices and commands to them are kept.
+/// What accounts are limited to (where `scope` is no branch, `tree` is 0), and calls in the audit log.
 const V7: &str = "
+CREATE TABLE limited (
+    kind TEXT NOT NULL,
+    holder TEXT NOT NULL,
+    PRIMARY KEY (kind, holder)
+) STRICT;
+CREATE TABLE grants (
+    kind TEXT NOT NULL,
+    holder TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    tree INTEGER NOT NULL,
+    item INTEGER NOT NULL,
+    rights INTEGER NOT NULL,
+    PRIMARY KEY (kind, holder, scope, tree, item),
+    FOREIGN KEY (kind, holder) REFERENCES limited (kind, holder) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    micros INTEGER NOT NULL,
+    last_micros INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    account TEXT,
+    wire TEXT NOT NULL,
+    origin TEXT,
+    action TEXT NOT NULL,
+    item TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    reason TEXT
+) STRICT;
+CREATE INDEX calls_by_time ON calls (micros);
+";
+
+/// Where events of devices and commands to them are kept.
+const V8: &str = "
 CREATE TABLE records (
     org INTEGER NOT NULL REFERENCES orgs (id),
     kind TEXT NOT NULL,

@@ -15,7 +15,7 @@ use wattline_model::OrgId;
 use crate::cache::{Cache, Edit};
 use crate::error::{Error, ErrorKind};
 use crate::secret::random_uuid;
-use crate::{Registry, Secret, audit, check, number};
+use crate::{Grant, Holder, Registry, Secret, audit, check, grants, number};
 
 /// Service accounts of one registry: each is an application that a person set up.
 pub const SERVICE_ACCOUNTS_MAX: usize = 10_000;
@@ -74,6 +74,20 @@ impl Registry {
         operator: &str,
         now_micros: i64,
     ) -> Result<Arc<ServiceAccount>, Error> {
+        self.create_service_account_with(new, None, operator, now_micros)
+    }
+
+    /// Creates a service account that is limited to these grants, where there are any.
+    ///
+    /// # Errors
+    /// As [`create_service_account`](Registry::create_service_account), and as [`grant`](Registry::grant).
+    pub fn create_service_account_with(
+        &self,
+        new: NewServiceAccount,
+        grants: Option<&[Grant]>,
+        operator: &str,
+        now_micros: i64,
+    ) -> Result<Arc<ServiceAccount>, Error> {
         let access_key = new.access_key.map_or_else(random_uuid, Ok)?;
         let secret = new.secret.map_or_else(Secret::generate, Ok)?;
         let item = item(&access_key);
@@ -97,18 +111,24 @@ impl Registry {
                     params![access_key, secret.expose(), org.0, name, now_micros],
                 )
                 .map_err(|e| Error::sqlite("create a service account", e))?;
-            let after = Some(json!({"orgId": owner.key, "name": name}));
-            let action = "create service account";
+            let first = grants::first(transaction, cache, Holder::service(&access_key), Some(org), grants)?;
+            let mut after = json!({"orgId": owner.key, "name": name});
+            let (first, told) = first.unzip();
+            if let Some(told) = told {
+                after["grants"] = told;
+            }
+            let (action, after) = ("create service account", Some(after));
             let note =
                 audit::Note { operator, action, item: &access_key, before: None, after, micros: now_micros };
             audit::note(transaction, &note)?;
             let account = ServiceAccount { access_key, secret, org, name, created_micros: now_micros };
             let account = Arc::new(account);
-            Ok((Arc::clone(&account), Edit::ServiceAccount(account)))
+            let edits = std::iter::once(Edit::ServiceAccount(Arc::clone(&account))).chain(first);
+            Ok((account, Edit::Several(edits.collect())))
         })
     }
 
-    /// Revokes a service account; its tokens end with it.
+    /// Revokes a service account; its tokens and grants end with it.
     ///
     /// # Errors
     /// `NotFound` where there is no such account.
@@ -124,6 +144,7 @@ impl Registry {
             transaction
                 .execute("DELETE FROM service_accounts WHERE access_key = ?1", [access_key])
                 .map_err(|e| Error::sqlite("revoke a service account", e))?;
+            grants::save(transaction, Holder::service(access_key), None)?;
             let before = Some(json!({"name": account.name}));
             let action = "revoke service account";
             let note =

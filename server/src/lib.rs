@@ -7,6 +7,7 @@
 //! Reading order: [`cli`] → [`config`] → [`serve`] → [`open`] → [`http`] → [`pg`], [`flight`] → [`writing`] → [`deletions`], [`commands`], [`operations`], [`reports`] → [`shutdown`]; [`client`], [`prompt`],
 //! [`import`], [`maintain`] and [`demo`] are the other end of the line.
 
+pub mod audit;
 pub mod backups;
 pub mod cli;
 pub mod client;

@@ -18,7 +18,9 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use wattline_ingest::mqtt::{self, MqttListener};
+use wattline_query::Watch;
 
+use crate::audit::Auditor;
 use crate::commands::Commands;
 use crate::config::sources::Gathered;
 use crate::config::{Settings, SettingsArgs};
@@ -110,7 +112,8 @@ async fn serve(settings: &Settings, gathered: &Gathered, queries: Handle, starte
         opening.map_err(|panic| Error::failed(format!("opening the data directory: {panic}")))??
     };
     check_reach(&bound, &opened, settings)?;
-    let app = Arc::new(app(settings, &opened, queries, started, &stop));
+    let app = Arc::new(app(settings, &opened, queries, started, &stop)?);
+    app.engine.watch(Arc::clone(&app.audit) as Arc<dyn Watch>);
     let reports = ServerReports::new(gathered, app.store.shards().get(), Arc::clone(&app.operations));
     app.engine.report(Arc::new(reports));
     let mut tasks = JoinSet::new();
@@ -132,6 +135,9 @@ async fn serve(settings: &Settings, gathered: &Gathered, queries: Handle, starte
     if let Some(journaling) = &app.journaling {
         journal::finish(Arc::clone(journaling), settings.shutdown_timeout).await;
     }
+    let audit = Arc::clone(&app.audit);
+    // It may wait for the disk, and nobody notes anything any more.
+    let _ = tokio::task::spawn_blocking(move || audit.close()).await;
     let closed = shutdown::close(opened.store.clone(), settings.shutdown_timeout).await;
     tracing::info!("stopped");
     drop(app);
@@ -148,11 +154,13 @@ fn app(
     queries: Handle,
     started: Instant,
     stop: &CancellationToken,
-) -> App {
+) -> Result<App> {
+    let audit = Auditor::new(opened.registry.clone());
+    let audit = audit.map_err(|e| Error::failed(format!("the audit log's thread: {e}")))?;
     let ruling = Arc::new(Ruling::new(opened.registry.clone(), settings.others_latest_only));
     let (rules, store) = (Arc::clone(&ruling), opened.store.clone());
     opened.ingestor.on_system_model(move || rules.apply(&store));
-    App {
+    Ok(App {
         registry: opened.registry.clone(),
         store: opened.store.clone(),
         ingestor: opened.ingestor.clone(),
@@ -173,11 +181,13 @@ fn app(
         flight: Arc::default(),
         commands: Arc::new(Commands::new(opened.ingestor.clone(), stop.clone())),
         data: http::dataservice::Api::new(settings, opened),
+        audit: Arc::new(audit),
+        logins: http::login::Logins::default(),
         metrics: http::metrics::HttpMetrics::default(),
         listening: OnceLock::new(),
         started,
         stopping: false.into(),
-    }
+    })
 }
 
 async fn bind_all(settings: &Settings) -> Result<Vec<Bound>> {

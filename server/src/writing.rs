@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Writing`], which carries out what `query` read from a statement, and the errors on the way back. Does not
 //! own: what statements may say (`query`), checks of samples (`ingest`), deletion jobs ([`crate::deletions`]), models
-//! (`registry`).
+//! (`registry`), who may do what but for the assets that rows are of (`query`).
 //!
 //! Changes of models and deletions are carried out to their end even where the client that asked goes away in the
 //! middle.
@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use wattline_ingest::Ingestor;
 use wattline_model::{Deletion, Model, ModelId};
 use wattline_query::{Caller, Changes, Error, ErrorKind, SendableRecordBatchStream};
-use wattline_registry::{NewModel, NewPoint, Registry};
+use wattline_registry::{Holder, NewModel, NewPoint, Registry};
 
 use crate::deletions::Jobs;
 use crate::http::error::{ApiError, ApiKind};
@@ -50,8 +50,16 @@ fn operator(caller: &Caller) -> String {
 
 #[async_trait]
 impl Changes for Writing {
-    async fn insert(&self, _: &Caller, model: &Model, rows: SendableRecordBatchStream) -> Result<u64, Error> {
-        Box::pin(rows::write(&self.ingestor, model, rows)).await
+    async fn insert(
+        &self,
+        caller: &Caller,
+        model: &Model,
+        rows: SendableRecordBatchStream,
+    ) -> Result<u64, Error> {
+        let account = caller.account.as_deref();
+        let permissions = account.map(|name| self.ingestor.registry().permissions(Holder::account(name)));
+        let permissions = permissions.filter(|permissions| !permissions.is_everything());
+        Box::pin(rows::write(&self.ingestor, model, permissions, rows)).await
     }
 
     async fn delete(&self, caller: &Caller, deletion: Deletion) -> Result<i64, Error> {
@@ -97,9 +105,9 @@ fn of_api(error: &ApiError) -> Error {
         ApiKind::Full => ErrorKind::Full,
         ApiKind::Storage => ErrorKind::Damaged,
         ApiKind::Bug => ErrorKind::Bug,
+        ApiKind::Forbidden => ErrorKind::Denied,
         ApiKind::Input
         | ApiKind::Unauthorized
-        | ApiKind::Forbidden
         | ApiKind::NotFound
         | ApiKind::Method
         | ApiKind::Conflict

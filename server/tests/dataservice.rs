@@ -349,3 +349,27 @@ fn the_operators_token_and_bad_requests() {
     assert_eq!(server.request("POST", &path, &page, WIND.as_bytes()).status, 403);
     server.stop();
 }
+
+#[test]
+fn an_account_that_calls_too_often_is_told_to_come_later() {
+    let dir = dir();
+    let server = Server::start_with(dir.path(), &["--set=dataservice.calls_max=5"]);
+    plant(&server);
+    let (busy, other) =
+        (Account::create(&server, "busy", "default"), Account::create(&server, "other", "default"));
+    let token = |account: &Account| {
+        account.token(&server, now_ms())["data"]["accessToken"].as_str().unwrap().to_owned()
+    };
+    let (of_busy, of_other) = (token(&busy), token(&other));
+    let begin = std::time::Instant::now();
+    let answers: Vec<Answer> =
+        (0..200).map(|_| busy.call(&server, &of_busy, LATEST, "default", WIND)).collect();
+    let good = answers.iter().filter(|answer| answer.status == 200).count();
+    // Five at once, and five a second from then on.
+    let allowed = 6 + (begin.elapsed().as_secs_f64() * 5.0) as usize;
+    assert!((5..=allowed).contains(&good), "{good} of {allowed}");
+    let refused = answers.iter().find(|answer| answer.status != 200).expect("some are refused");
+    assert!(refused.head.contains("retry-after"), "{}", refused.head);
+    assert_eq!(refused.ok(429)["code"], 429);
+    other.call(&server, &of_other, LATEST, "default", WIND).ok(200);
+}

@@ -8,8 +8,8 @@
 mod arrows;
 mod bad_input;
 mod clients;
-mod compaction;
 mod commands;
+mod compaction;
 mod compression;
 mod connections;
 mod crash;
@@ -17,6 +17,7 @@ mod differential;
 mod events;
 mod flight;
 mod flight_accounts;
+mod grants;
 mod integration;
 mod killing;
 mod manage;

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use serde_json::{Number, Value as Json, json};
 use wattline_model::{DataType, EnumKind};
 use wattline_registry::devices::DEVICES_PER_PRODUCT_MAX;
-use wattline_registry::{Attribute, NewDevice, Product, Registry};
+use wattline_registry::{Attribute, NewDevice, Product, Registry, Right};
 
 use super::answer::{refused, success};
 use super::sheet::{self, Cell, FILE_BYTES_MAX, Sheet};
@@ -60,6 +60,7 @@ pub struct Template {
 /// Whatever [`crate::ErrorKind`] says.
 pub fn template(registry: &Registry, request: &Request<'_>) -> Result<Template> {
     let ask = Ask::new(registry, request)?;
+    ask.whole(Right::Read)?;
     let product = devices::product(&ask)?;
     let attributes = registry.model_attributes(product.model);
     let marked = |name: &str, required: bool| if required { format!("{name}*") } else { name.to_owned() };
@@ -105,6 +106,7 @@ fn hint(attribute: &Attribute) -> String {
 /// Where the file as a whole cannot be taken.
 pub fn import(registry: &Registry, request: &Request<'_>) -> Result<Imported> {
     let ask = Ask::new(registry, request)?;
+    ask.whole(Right::Manage)?;
     let product = devices::product(&ask)?;
     let check_only = request.params.flag("checkOnly", false)?;
     let attributes = registry.model_attributes(product.model);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use wattline_model::{Retention, StorageType, Thinning, Tolerance};
 use wattline_registry::policies::by_id::PolicyChange;
-use wattline_registry::{ErrorKind as Kind, Policy, PolicyPoint, Registry};
+use wattline_registry::{ErrorKind as Kind, Policy, PolicyPoint, Registry, Right};
 
 use super::{Ask, Done, Effect, Request, forms};
 use crate::answer::success;
@@ -89,6 +89,7 @@ fn missing(id: &str) -> Error {
 /// Whatever [`crate::ErrorKind`] says; [`Error::body`] is the answer then, as for every call of this module.
 pub fn show(registry: &Registry, id: &str, request: &Request<'_>) -> Result<Vec<u8>> {
     let ask = Ask::new(registry, request)?;
+    ask.whole(Right::Read)?;
     let (_, policy) = registry.policy(ask.org, id).ok_or_else(|| missing(id))?;
     let version = request.params.version();
     Ok(success(version, policy_json(&ask, version, &policy).to_string().as_bytes(), &[]))
@@ -100,6 +101,7 @@ pub fn show(registry: &Registry, id: &str, request: &Request<'_>) -> Result<Vec<
 /// As [`show`].
 pub fn save(registry: &Registry, id: &str, request: &Request<'_>) -> Result<Done> {
     let ask = Ask::new(registry, request)?;
+    ask.whole(Right::Manage)?;
     let models: Vec<ModelForm> = forms::required_member(request.params, "models")?;
     let retention = request.params.text("retention").map(retention).transpose()?;
     let mut points = Vec::new();
@@ -126,7 +128,9 @@ pub fn save(registry: &Registry, id: &str, request: &Request<'_>) -> Result<Done
 /// # Errors
 /// As [`show`].
 pub fn delete(registry: &Registry, id: &str, request: &Request<'_>) -> Result<Done> {
-    change(&Ask::new(registry, request)?, id, PolicyChange::Remove)
+    let ask = Ask::new(registry, request)?;
+    ask.whole(Right::Manage)?;
+    change(&ask, id, PolicyChange::Remove)
 }
 
 fn change(ask: &Ask<'_>, id: &str, change: PolicyChange) -> Result<Done> {
@@ -142,6 +146,7 @@ fn change(ask: &Ask<'_>, id: &str, change: PolicyChange) -> Result<Done> {
 /// As [`show`].
 pub fn show_unformatted(registry: &Registry, request: &Request<'_>) -> Result<Vec<u8>> {
     let ask = Ask::new(registry, request)?;
+    ask.whole(Right::Read)?;
     let kept = registry.unformatted(ask.org);
     let data = json!({
         "enabled": kept.is_some(),
@@ -156,6 +161,7 @@ pub fn show_unformatted(registry: &Registry, request: &Request<'_>) -> Result<Ve
 /// As [`show`].
 pub fn keep_unformatted(registry: &Registry, request: &Request<'_>) -> Result<Done> {
     let ask = Ask::new(registry, request)?;
+    ask.whole(Right::Manage)?;
     let retention = retention(request.params.required("retention")?)?;
     registry.keep_unformatted(ask.org, Some(retention), ask.operator, ask.now_micros).map_err(refused)?;
     Ok(Done { body: success(request.params.version(), b"null", &[]), effects: vec![Effect::Rule] })

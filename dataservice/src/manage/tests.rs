@@ -81,7 +81,7 @@ impl Plant {
             let request = Request {
                 params: &params,
                 body: &body,
-                caller: Caller::Organization(DEFAULT_ORG),
+                caller: &Caller::of_organization(DEFAULT_ORG),
                 operator: "demoKey",
                 now_micros: 1_709_596_800_000_000,
                 is_online: &|asset| asset == AssetId(1),
@@ -411,7 +411,7 @@ fn policies_are_told_saved_and_removed_by_their_id() {
         let request = Request {
             params: &params,
             body: &body,
-            caller: Caller::Organization(DEFAULT_ORG),
+            caller: &Caller::of_organization(DEFAULT_ORG),
             operator: "demoKey",
             now_micros: 0,
             is_online: &|_| false,

@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use wattline_model::{
     AssetId, DataType, Kind, ModelId, PointId, StorageType, TimeRange, Timestamp, ValueRef,
 };
+use wattline_registry::Right;
 use wattline_storage::{
     AggregatePoint, AggregateRequest, Buckets, Cells, Groups, PointCell, Snapshot, Wants,
 };
@@ -96,7 +97,7 @@ fn by_interval(asked: &Asked<'_>, storage: StorageType) -> Result<Vec<u8>> {
     let name = params.version().points_with_logic();
     let (columns, points) = read_columns(name, &params.list(name)?, minutes > 0)?;
     let points: Vec<&str> = points.iter().map(String::as_str).collect();
-    let mut selection = Selection::read(asked.registry, params, asked.org, &points, Unknown::Refuse)?;
+    let mut selection = Selection::read(asked, Right::Read, &points, Unknown::Refuse)?;
     let rows = page_size(params, selection.assets.len(), columns.len())?;
     let range = Range::read(params)?;
     let shape = shape_of_range(params, &range, false)?;
@@ -115,7 +116,7 @@ fn by_interval(asked: &Asked<'_>, storage: StorageType) -> Result<Vec<u8>> {
 pub(crate) fn current_day(asked: &Asked<'_>) -> Result<Vec<u8>> {
     let params = asked.params;
     let points = params.list(params.version().points())?;
-    let mut selection = Selection::read(asked.registry, params, asked.org, &points, Unknown::Refuse)?;
+    let mut selection = Selection::read(asked, Right::Read, &points, Unknown::Refuse)?;
     let shape = Shape::read(params, LocalTime::Written(LocalForm::read(params, false)?))?;
     let columns: Vec<Column> = points
         .iter()

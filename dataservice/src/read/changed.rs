@@ -1,6 +1,7 @@
 //! When values last changed, and whether that is too long ago (data service §2.13, §2.14).
 
 use serde_json::Value as Json;
+use wattline_registry::Right;
 
 use super::latest::gather;
 use super::shape_of_latest;
@@ -15,7 +16,7 @@ use crate::service::Asked;
 pub(crate) fn last_changed(asked: &Asked<'_>) -> Result<Vec<u8>> {
     let params = asked.params;
     let points = params.list(params.version().points())?;
-    let mut selection = Selection::read(asked.registry, params, asked.org, &points, Unknown::Refuse)?;
+    let mut selection = Selection::read(asked, Right::Read, &points, Unknown::Refuse)?;
     let shape = shape_of_latest(params)?;
     let series = gather(&selection, |m, a, points| asked.store.last_changed(m, a, points), |_| true);
     let items = shape.write(&mut selection, &series)?;
@@ -35,7 +36,7 @@ pub(crate) fn check_dead(asked: &Asked<'_>) -> Result<Vec<u8>> {
     let mut refused: Vec<String> = Vec::new();
     let mut permitted = false;
     for check in &checks {
-        let device = asked.registry.asset_by_key(&check.asset).filter(|device| device.org == asked.org);
+        let device = asked.asset(Right::Read, &check.asset);
         let Some(device) = device else {
             if !refused.contains(&check.asset) {
                 refused.push(check.asset.clone());

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use wattline_model::{AssetId, Model, PointId};
-use wattline_registry::Device;
+use wattline_registry::{Device, Right};
 
 use super::latest::{condition, gather, meets, newer_than};
 use super::shape_of_latest;
@@ -19,7 +19,7 @@ use crate::service::Asked;
 
 pub(super) fn filter(asked: &Asked<'_>, point: &str) -> Result<Vec<u8>> {
     let (registry, params) = (asked.registry, asked.params);
-    let within = asked_model(registry, params, asked.org)?.ok_or_else(|| Error::required("modelId"))?;
+    let within = asked_model(asked, Right::Read)?.ok_or_else(|| Error::required("modelId"))?;
     let newer = newer_than(params, asked.now_micros)?;
     let shape = shape_of_latest(params)?;
     let models: Vec<Arc<Model>> = registry
@@ -49,8 +49,7 @@ pub(super) fn filter(asked: &Asked<'_>, point: &str) -> Result<Vec<u8>> {
     if keys.is_empty() {
         return nothing();
     }
-    let mut selection = match Selection::resolve(registry, params, asked.org, &keys, &[point], Unknown::Keep)
-    {
+    let mut selection = match Selection::resolve(asked, Right::Read, &keys, &[point], Unknown::Keep) {
         Ok(selection) => selection,
         Err(error) if error.kind() == ErrorKind::Unauthorized => return nothing(),
         Err(error) => return Err(error),

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use rustc_hash::FxHashSet;
 use wattline_model::{AssetId, DataType, ModelId, PointId, Value};
+use wattline_registry::Right;
 use wattline_storage::{Comparison, Latest, LatestCondition};
 
 use super::{fleet, shape_of_latest};
@@ -66,7 +67,7 @@ pub(super) fn gather(
 pub(crate) fn latest(asked: &Asked<'_>) -> Result<Vec<u8>> {
     let params = asked.params;
     let points = params.list(params.version().points())?;
-    let mut selection = Selection::read(asked.registry, params, asked.org, &points, Unknown::Refuse)?;
+    let mut selection = Selection::read(asked, Right::Read, &points, Unknown::Refuse)?;
     let newer = newer_than(params, asked.now_micros)?;
     let shape = shape_of_latest(params)?;
     let read = |model, asset, points: &[PointId]| asked.store.latest(model, asset, points);
@@ -91,8 +92,7 @@ pub(crate) fn filter(asked: &Asked<'_>) -> Result<Vec<u8>> {
         let what = format!("assetIds: {} assets, at most {FILTER_ASSETS_MAX} are allowed", keys.len());
         return Err(Error::invalid(what));
     }
-    let registry = asked.registry;
-    let mut selection = Selection::resolve(registry, params, asked.org, &keys, &[point], Unknown::Refuse)?;
+    let mut selection = Selection::resolve(asked, Right::Read, &keys, &[point], Unknown::Refuse)?;
     let newer = newer_than(params, asked.now_micros)?;
     let shape = shape_of_latest(params)?;
     // Models that inherit from one another share the point's type.

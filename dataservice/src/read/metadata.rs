@@ -1,8 +1,10 @@
 //! How points are stored, as the policy API tells it (data service §3.9).
 
+use wattline_registry::Right;
+
 use crate::answer::success;
 use crate::cell::push_json;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::limits::COMBINATIONS_MAX;
 use crate::params::split_list;
 use crate::service::Asked;
@@ -15,8 +17,7 @@ pub(crate) fn metadata(asked: &Asked<'_>) -> Result<Vec<u8>> {
     let mut combinations = 0;
     let mut data = vec![b'['];
     for (i, key) in models.iter().enumerate() {
-        let denied = || Error::new(ErrorKind::ModelDenied, format!("[{key}] permission denied!"));
-        let model = asked.registry.model_by_key(asked.org, key).ok_or_else(denied)?;
+        let model = asked.model(Right::Read, key)?;
         if i > 0 {
             data.push(b',');
         }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use wattline_model::{Model, ModelId, StorageType, TimeRange};
+use wattline_registry::Right;
 
 use super::boundary::{Boundary, read_bounded};
 use super::{page_size, shape_of_range};
@@ -71,7 +72,7 @@ fn read(asked: &Asked<'_>, kind: Kind) -> Result<Vec<u8>> {
         return Err(Error::invalid(format!("{name}: only one point is allowed")));
     }
     let unknown = if kind.unformatted { Unknown::Keep } else { Unknown::Refuse };
-    let mut selection = Selection::read(asked.registry, params, asked.org, &points, unknown)?;
+    let mut selection = Selection::read(asked, Right::Read, &points, unknown)?;
     let rows = page_size(params, selection.assets.len(), points.len())?;
     let range = Range::read(params)?;
     let descending = kind.orders && read_order(params.text("orderBy"))?;

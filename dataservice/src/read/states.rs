@@ -1,6 +1,7 @@
 //! Changes of status, and how long each status lasted (data service §2.5, §2.6).
 
 use wattline_model::{StorageType, TimeRange, Timestamp, ValueRef};
+use wattline_registry::Right;
 use wattline_series::States;
 use wattline_series::gathered::Fold as _;
 
@@ -55,7 +56,7 @@ fn state_before(source: &Source<'_>, start: Timestamp) -> Result<Option<Cell>> {
 pub(crate) fn changes(asked: &Asked<'_>) -> Result<Vec<u8>> {
     let params = asked.params;
     let points = params.list(params.version().points())?;
-    let mut selection = Selection::read(asked.registry, params, asked.org, &points, Unknown::Refuse)?;
+    let mut selection = Selection::read(asked, Right::Read, &points, Unknown::Refuse)?;
     let range = Range::read(params)?;
     let interpolate = params.flag("autoInterpolate", false)?;
     let shape = shape_of_range(params, &range, false)?;
@@ -145,7 +146,7 @@ impl State {
 pub(crate) fn durations(asked: &Asked<'_>) -> Result<Vec<u8>> {
     let params = asked.params;
     let points = params.list(params.version().points())?;
-    let selection = Selection::read(asked.registry, params, asked.org, &points, Unknown::Refuse)?;
+    let selection = Selection::read(asked, Right::Read, &points, Unknown::Refuse)?;
     let range = Range::read(params)?;
     // What it says about local times and items has no bearing here, but must be right.
     shape_of_range(params, &range, false)?;

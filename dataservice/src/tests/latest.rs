@@ -203,7 +203,7 @@ fn a_filter_without_assets_is_over_the_whole_model() {
         ["aX7pQ2Lm", "bK3dR9Tz"]
     );
     let other = plant.registry.org_by_key("o2").unwrap().id;
-    let theirs = found(Caller::Organization(other), "o2", &body("TurbineModel", "gt", "0"));
+    let theirs = found(Caller::of_organization(other), "o2", &body("TurbineModel", "gt", "0"));
     assert_eq!(theirs, ["elsewhere"]);
     // What it gives is what naming all of them gives.
     let named = with(body("TurbineModel", "gt", "6.5"), json!({"assetIds":"aX7pQ2Lm,bK3dR9Tz,aSea"}));

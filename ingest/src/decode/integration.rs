@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use wattline_model::batch::Mark;
 use wattline_model::{Batch, BatchBuilder, Channel, DataType, Model, OrgId, Point, PointId, ShardCount};
 use wattline_model::{Source, Timestamp, ValueRef};
-use wattline_registry::{Device, Registry};
+use wattline_registry::{Device, Permissions, Registry, Right};
 
 use super::enos::Missing;
 use super::enos::points::{guess, unformatted_text};
@@ -62,6 +62,8 @@ pub struct Context<'a> {
     pub registry: &'a Registry,
     /// The organization that is written for: another one's assets do not exist.
     pub org: OrgId,
+    /// What may be done there, where that is not all: assets that may not be written to do not exist.
+    pub permissions: Option<&'a Permissions>,
     /// The product of devices that are named by their key alone.
     pub product: Option<&'a str>,
     /// The shards of the store.
@@ -412,7 +414,11 @@ impl Reader<'_, '_> {
             _ => return Err(none(" names neither assetId nor productKey and deviceKey".to_owned())),
         };
         // One answer for "another organization's" and "not there": who may not ask learns nothing.
-        let device = device.filter(|device| device.org == self.context.org);
+        let permissions = self.context.permissions;
+        let may = |device: &Arc<Device>| {
+            device.org == self.context.org && permissions.is_none_or(|all| all.may(Right::Write, device))
+        };
+        let device = device.filter(may);
         let device = device.ok_or_else(|| none(format!("{name} does not exist")))?;
         if !device.enabled {
             return Err(Fault { code: Code::Disabled, reason: format!("{name} is disabled") });

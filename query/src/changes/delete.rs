@@ -15,6 +15,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{self, FromTable, TableFactor};
 use wattline_model::{AssetId, Deletion, DeletionTarget, Model};
+use wattline_registry::{Device, Permissions, Reach, Right, Rights};
 
 use super::names::wrong;
 use super::{Asked, without};
@@ -41,7 +42,16 @@ impl Engine {
             return Ok(Asked::Delete(None));
         }
         let assets = match pruned.assets {
-            AssetFilter::All => None,
+            AssetFilter::All => {
+                let rights = |permissions: &Permissions| match permissions.reach(Right::Write, &model) {
+                    Reach::All => Right::Write.into(),
+                    Reach::Some | Reach::None => Rights::NONE,
+                };
+                self.scope().demand(Right::Write, rights, || {
+                    format!("all assets of model {}; name those to delete from", model.key)
+                })?;
+                None
+            }
             AssetFilter::Only(texts) => Some(self.assets_named(&model, texts.iter().map(String::as_str))?),
         };
         let target = DeletionTarget::History;
@@ -99,12 +109,21 @@ impl Engine {
     ) -> Result<Vec<AssetId>, Error> {
         let registry = self.catalog().registry();
         let of_all_models = registry.is_of_all_models(model.id);
-        let number = |text: &str| match registry.asset_by_key(text) {
+        let limit = self.catalog().limit();
+        let may = |right, device: &Device| limit.is_none_or(|limit| limit.permissions.may(right, device));
+        // What may not be read does not exist.
+        let seen = |device: &Arc<Device>| may(Right::Read, device) || may(Right::Write, device);
+        let number = |text: &str| match registry.asset_by_key(text).filter(seen) {
             None => Err(wrong(format!("asset_id: asset {text} does not exist"))),
             Some(device) if !of_all_models && device.model != model.id => {
                 Err(wrong(format!("asset_id: asset {text} is not of model {}", model.key)))
             }
-            Some(device) => Ok(device.asset),
+            Some(device) => match limit {
+                Some(limit) if !limit.permissions.may(Right::Write, &device) => {
+                    Err(limit.denied(Right::Write, &format!("asset {text}")))
+                }
+                _ => Ok(device.asset),
+            },
         };
         let mut assets = texts.map(number).collect::<Result<Vec<_>, _>>()?;
         assets.sort_unstable();

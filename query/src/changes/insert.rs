@@ -17,7 +17,7 @@ use wattline_model::Model;
 use super::names::{place, readings, wrong};
 use super::{Asked, without};
 use crate::columns::{Columns, Role, instant};
-use crate::engine::{Description, Engine, parameter_number, with_params};
+use crate::engine::{Caller, Description, Engine, parameter_number, with_params};
 use crate::error::{Error, nearest};
 use crate::running;
 use crate::statement;
@@ -63,7 +63,11 @@ impl Engine {
     ///
     /// # Errors
     /// Where there is no such table or column, or asset and time are not among them.
-    pub fn destination(&self, table: &str, columns: &str) -> Result<Destination, Error> {
+    pub fn destination(&self, caller: &Caller, table: &str, columns: &str) -> Result<Destination, Error> {
+        self.seen_by(caller).destination_seen(table, columns)
+    }
+
+    fn destination_seen(&self, table: &str, columns: &str) -> Result<Destination, Error> {
         let list = if columns.is_empty() { String::new() } else { format!("({columns}\n)") };
         let state = self.session();
         // The syntax of names is that of INSERT, so its parser reads them.

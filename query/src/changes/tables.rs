@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
     ExactNumberInfo, Expr, SqlOption, TableConstraint, TimezoneInfo, Value,
 };
 use wattline_model::{DataType, EnumKind, Model, SignalType};
-use wattline_registry::{DEFAULT_ORG, NewModel, NewPoint};
+use wattline_registry::{DEFAULT_ORG, NewModel, NewPoint, Permissions, Reach, Right, Rights};
 
 use super::names::{in_public, place, readings, wrong};
 use super::{Asked, refused, without};
@@ -50,6 +50,9 @@ impl Engine {
     }
 
     fn finish_create(&self, create: CreateTable, mut new: NewModel) -> Result<Asked, Error> {
+        let rights = |permissions: &Permissions| permissions.on_organization(new.org);
+        self.scope()
+            .demand(Right::Manage, rights, || "the organization, and so to create a table in it".into())?;
         if create.if_not_exists && self.catalog().registry().model_by_key(new.org, &new.key).is_some() {
             return Ok(Asked::Nothing("CREATE TABLE"));
         }
@@ -80,6 +83,11 @@ impl Engine {
             Err(_) if alter.if_exists => return Ok(Asked::Nothing("ALTER TABLE")),
             found => found?,
         };
+        let rights = |permissions: &Permissions| match permissions.reach(Right::Manage, &model) {
+            Reach::All => Right::Manage.into(),
+            Reach::Some | Reach::None => Rights::NONE,
+        };
+        self.scope().demand(Right::Manage, rights, || format!("model {}", model.key))?;
         if let [AlterTableOperation::RenameColumn { old_column_name, new_column_name }] =
             &alter.operations[..]
         {

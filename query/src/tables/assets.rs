@@ -9,23 +9,25 @@ use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use serde::Serialize;
-use wattline_registry::{Device, Registry};
+use wattline_registry::{Device, Registry, Right};
 
 use crate::arrays::instants;
 use crate::columns::instant;
 use crate::error::{Error, ErrorKind};
 use crate::scan::record_batch;
+use crate::scope::Limit;
 use crate::tables::RowsSource;
 
 /// The source of `assets`.
 pub(crate) struct Assets {
     registry: Registry,
+    limit: Option<Limit>,
     schema: SchemaRef,
 }
 
 impl Assets {
-    /// The devices of `registry`.
-    pub(crate) fn new(registry: Registry) -> Assets {
+    /// The devices of `registry` that may be read.
+    pub(crate) fn new(registry: Registry, limit: Option<Limit>) -> Assets {
         let text = |name: &str| Field::new(name, ArrowType::Utf8View, false);
         let flag = |name: &str| Field::new(name, ArrowType::Boolean, false);
         let schema = Schema::new(vec![
@@ -42,7 +44,7 @@ impl Assets {
             flag("active"),
             Field::new("created", instant(), false),
         ]);
-        Assets { registry, schema: Arc::new(schema) }
+        Assets { registry, limit, schema: Arc::new(schema) }
     }
 }
 
@@ -57,7 +59,10 @@ impl RowsSource for Assets {
     }
 
     async fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
-        let devices = self.registry.assets();
+        let mut devices = self.registry.assets();
+        if let Some(limit) = &self.limit {
+            devices.retain(|device| limit.permissions.may(Right::Read, device));
+        }
         let text = |of: &dyn Fn(usize) -> String| -> ArrayRef {
             Arc::new((0..devices.len()).map(|i| Some(of(i))).collect::<StringViewArray>())
         };

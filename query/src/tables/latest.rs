@@ -21,7 +21,7 @@ use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use wattline_model::{AssetId, Kind, Model, PointId, Presence, Quality, TimeRange, Timestamp, Values};
-use wattline_registry::Registry;
+use wattline_registry::{Device, Reach, Registry, Right};
 use wattline_storage::{LatestColumn, LatestRows, Store};
 
 use crate::arrays;
@@ -29,6 +29,7 @@ use crate::columns::{Columns, Role};
 use crate::error::{Error, ErrorKind};
 use crate::prune::{self, AssetFilter};
 use crate::scan::record_batch;
+use crate::scope::Limit;
 use crate::template::{self, with_examples};
 pub(crate) use scan::LatestScan;
 
@@ -45,13 +46,21 @@ pub(crate) struct Latest {
     columns: Columns,
     registry: Registry,
     store: Store,
+    /// What it is limited to; nothing where the account may read all there is in the table.
+    limit: Option<Limit>,
 }
 
 impl LatestTable {
     /// The table of `model`.
-    pub(crate) fn new(model: Arc<Model>, registry: Registry, store: Store) -> LatestTable {
+    pub(crate) fn new(
+        model: Arc<Model>,
+        registry: Registry,
+        store: Store,
+        limit: Option<Limit>,
+    ) -> LatestTable {
         let columns = Columns::of_latest(&model);
-        LatestTable(Arc::new(Latest { model, columns, registry, store }))
+        let limit = limit.filter(|limit| limit.permissions.reach(Right::Read, &model) != Reach::All);
+        LatestTable(Arc::new(Latest { model, columns, registry, store, limit }))
     }
 }
 
@@ -65,7 +74,7 @@ impl Latest {
         };
         let kind = |p: usize| self.model.points[p].data_type.kind();
         let asked: Vec<(PointId, Kind)> = points.iter().map(|&p| (PointId(p as u32), kind(p))).collect();
-        let AssetFilter::Only(texts) = filter else {
+        let Some(assets) = self.assets(filter) else {
             let rows = self.store.latest_rows(self.model.id, &asked);
             // Where an asset was, its place is left; nobody else looks there.
             let there = self.registry.still_there(&rows.assets).map(BooleanArray::from);
@@ -75,7 +84,6 @@ impl Latest {
                 Some(there) => only(&batch, &there),
             };
         };
-        let assets = self.assets(texts);
         if assets.len() <= SINGLE_ASSETS_MAX {
             return self.to_arrow(columns, &points, self.rows_of(assets.into_iter(), &asked));
         }
@@ -84,10 +92,22 @@ impl Latest {
         only(&self.to_arrow(columns, &points, rows)?, &wanted)
     }
 
-    /// The assets of this model with these ids; an id that is none has no rows here.
-    fn assets(&self, texts: &BTreeSet<String>) -> BTreeSet<AssetId> {
-        let devices = texts.iter().filter_map(|text| self.registry.asset_by_key(text));
-        devices.filter(|d| d.model == self.model.id).map(|d| d.asset).collect()
+    /// The assets of this model that a filter lets through and that may be read; `None` where those are all. An id that
+    /// is none of them has no rows here.
+    fn assets(&self, filter: &AssetFilter) -> Option<BTreeSet<AssetId>> {
+        let may = |device: &Device| match &self.limit {
+            Some(limit) => limit.permissions.may(Right::Read, device),
+            None => true,
+        };
+        let devices: Vec<Arc<Device>> = match (filter, &self.limit) {
+            (AssetFilter::All, None) => return None,
+            (AssetFilter::All, Some(_)) => self.registry.assets_of(self.model.id),
+            (AssetFilter::Only(texts), _) => {
+                let devices = texts.iter().filter_map(|text| self.registry.asset_by_key(text));
+                devices.filter(|device| device.model == self.model.id).collect()
+            }
+        };
+        Some(devices.iter().filter(|device| may(device)).map(|device| device.asset).collect())
     }
 
     /// The rows of `assets`; one that never sent anything has none.

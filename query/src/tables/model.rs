@@ -3,6 +3,9 @@
 //!
 //! Owns: turning a statement's projection, filters and limit into a [`ScanSpec`]. Does not own: reading filters
 //! (`prune`), running the scan (`scan`).
+//!
+//! Where an account is limited, its table asks the store for the assets that may be read and for no others, whatever the
+//! statement asks for: so does every plan over the table, one from statistics among them.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -15,13 +18,14 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use wattline_model::{AssetId, Model, ModelId, PointId, TimeRange};
-use wattline_registry::Registry;
+use wattline_registry::{Device, Reach, Registry, Right};
 use wattline_storage::{ScanRequest, Snapshot, Store};
 
 use crate::columns::Columns;
 use crate::conditions::conditions;
 use crate::prune::{self, AssetFilter, Pruned};
 use crate::scan::{ModelScan, ScanSpec};
+use crate::scope::Limit;
 use crate::tables::snapshot_of;
 use crate::template::{self, Template, Values};
 
@@ -40,6 +44,10 @@ pub(crate) struct Samples {
     columns: Columns,
     registry: Registry,
     store: Store,
+    /// What it is limited to; nothing where the account may read all there is in the table.
+    limit: Option<Limit>,
+    /// The assets that may be read then, ascending. Kept as long as this table.
+    readable: OnceLock<Vec<AssetId>>,
     /// Whether its assets are those of any model: it is a table of the system.
     is_of_all_models: bool,
     /// Whether the text ids of *all* the model's assets ascend with their numbers. Kept as long as this table, and so
@@ -61,24 +69,45 @@ pub(crate) struct Wanted {
 
 impl ModelTable {
     /// The table of `model`.
-    pub(crate) fn new(model: Arc<Model>, registry: Registry, store: Store) -> ModelTable {
+    pub(crate) fn new(
+        model: Arc<Model>,
+        registry: Registry,
+        store: Store,
+        limit: Option<Limit>,
+    ) -> ModelTable {
         let stored = model.id;
-        ModelTable(Arc::new(Samples::new(model, stored, registry, store)))
+        ModelTable(Arc::new(Samples::new(model, stored, registry, store, limit)))
     }
 
     /// The table of the minute values of `model`.
-    pub(crate) fn normalized(model: Arc<Model>, registry: Registry, store: Store) -> ModelTable {
+    pub(crate) fn normalized(
+        model: Arc<Model>,
+        registry: Registry,
+        store: Store,
+        limit: Option<Limit>,
+    ) -> ModelTable {
         let stored = model.id.by_minute();
-        ModelTable(Arc::new(Samples::new(model, stored, registry, store)))
+        ModelTable(Arc::new(Samples::new(model, stored, registry, store, limit)))
     }
 }
 
 impl Samples {
-    fn new(model: Arc<Model>, stored: ModelId, registry: Registry, store: Store) -> Samples {
+    fn new(
+        model: Arc<Model>,
+        stored: ModelId,
+        registry: Registry,
+        store: Store,
+        limit: Option<Limit>,
+    ) -> Samples {
         let columns = Columns::of_samples(&model);
         let is_of_all_models = registry.is_of_all_models(model.id);
-        let in_key_order = OnceLock::new();
-        Samples { model, stored, columns, registry, store, is_of_all_models, in_key_order }
+        let reach = |limit: &Limit| match is_of_all_models {
+            true => limit.permissions.reach_organization(Right::Read, model.org),
+            false => limit.permissions.reach(Right::Read, &model),
+        };
+        let limit = limit.filter(|limit| reach(limit) != Reach::All);
+        let (readable, in_key_order) = (OnceLock::new(), OnceLock::new());
+        Samples { model, stored, columns, registry, store, limit, readable, is_of_all_models, in_key_order }
     }
 
     /// The scan of what is `wanted` whose filters say `pruned`, as of `snapshot`.
@@ -106,7 +135,7 @@ impl Samples {
             model: Arc::clone(&self.model),
             registry: self.registry.clone(),
             partitions: self.partitions(listed),
-            in_key_order: self.are_in_key_order(request.assets.as_deref()),
+            in_key_order: self.are_in_key_order(request.assets.as_deref().filter(|_| listed.is_some())),
             rows_guess: self.guess_rows(&snapshot, request.range, request.assets.as_deref()),
             snapshot,
             request,
@@ -121,15 +150,33 @@ impl Samples {
     /// The numbers of the assets that a filter lets through, ascending. An id that is no asset of this model has no
     /// rows here, so it falls out.
     fn resolve(&self, filter: AssetFilter) -> Option<Vec<AssetId>> {
-        let AssetFilter::Only(texts) = filter else { return None };
+        let AssetFilter::Only(texts) = filter else {
+            return self.limit.as_ref().map(|limit| self.readable(limit).clone());
+        };
+        let may = |device: &Device| match &self.limit {
+            Some(limit) => limit.permissions.may(Right::Read, device),
+            None => true,
+        };
         let mut assets: Vec<AssetId> = texts
             .iter()
             .filter_map(|text| self.registry.asset_by_key(text))
-            .filter(|device| self.is_of_all_models || device.model == self.model.id)
+            .filter(|device| (self.is_of_all_models || device.model == self.model.id) && may(device))
             .map(|device| device.asset)
             .collect();
         assets.sort_unstable();
         Some(assets)
+    }
+
+    /// All that may be read of the table, where that is limited.
+    fn readable(&self, limit: &Limit) -> &Vec<AssetId> {
+        self.readable.get_or_init(|| {
+            let devices = match self.is_of_all_models {
+                true => self.registry.assets(),
+                false => self.registry.assets_of(self.model.id),
+            };
+            let readable = devices.iter().filter(|device| limit.permissions.may(Right::Read, device));
+            readable.map(|device| device.asset).collect()
+        })
     }
 
     fn are_in_key_order(&self, assets: Option<&[AssetId]>) -> bool {

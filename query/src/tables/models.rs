@@ -9,21 +9,23 @@ use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use wattline_model::{Model, Point};
-use wattline_registry::Registry;
+use wattline_registry::{Reach, Registry, Right};
 
 use crate::error::Error;
 use crate::scan::record_batch;
+use crate::scope::Limit;
 use crate::tables::RowsSource;
 
 /// The source of `models`.
 pub(crate) struct Models {
     registry: Registry,
+    limit: Option<Limit>,
     schema: SchemaRef,
 }
 
 impl Models {
-    /// The models of `registry`.
-    pub(crate) fn new(registry: Registry) -> Models {
+    /// The models of `registry` that some right reaches something of.
+    pub(crate) fn new(registry: Registry, limit: Option<Limit>) -> Models {
         let text = |name: &str, nullable| Field::new(name, ArrowType::Utf8View, nullable);
         let schema = Schema::new(vec![
             text("model", false),
@@ -34,7 +36,7 @@ impl Models {
             text("unit", true),
             Field::new("has_quality", ArrowType::Boolean, true),
         ]);
-        Models { registry, schema: Arc::new(schema) }
+        Models { registry, limit, schema: Arc::new(schema) }
     }
 }
 
@@ -46,6 +48,10 @@ impl RowsSource for Models {
 
     async fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
         let mut models = self.registry.models();
+        if let Some(limit) = &self.limit {
+            let reaches = |right, model: &Model| limit.permissions.reach(right, model) != Reach::None;
+            models.retain(|model| Right::ALL.into_iter().any(|right| reaches(right, model)));
+        }
         models.sort_by(|a, b| a.path.cmp(&b.path).then(a.id.cmp(&b.id)));
         // A model without points has one row, so that it is seen.
         let rows: Vec<(&Model, Option<&Point>)> = models

@@ -9,21 +9,23 @@ use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use wattline_model::{Retention, Thinning, Tolerance};
-use wattline_registry::{Policy, PolicyGroup, PolicyPoint, Registry};
+use wattline_registry::{Policy, PolicyGroup, PolicyPoint, Reach, Registry, Right};
 
 use crate::error::Error;
 use crate::scan::record_batch;
+use crate::scope::Limit;
 use crate::tables::RowsSource;
 
 /// The source of `system.policies`.
 pub(crate) struct Policies {
     registry: Registry,
+    limit: Option<Limit>,
     schema: SchemaRef,
 }
 
 impl Policies {
-    /// The policies of `registry`.
-    pub(crate) fn new(registry: Registry) -> Policies {
+    /// The policies of `registry` for models of which something may be read.
+    pub(crate) fn new(registry: Registry, limit: Option<Limit>) -> Policies {
         let text = |name: &str, nullable| Field::new(name, ArrowType::Utf8View, nullable);
         let number = |name: &str| Field::new(name, ArrowType::Float64, true);
         let schema = Schema::new(vec![
@@ -37,7 +39,7 @@ impl Policies {
             number("dead_band"),
             number("swinging_door"),
         ]);
-        Policies { registry, schema: Arc::new(schema) }
+        Policies { registry, limit, schema: Arc::new(schema) }
     }
 }
 
@@ -53,10 +55,17 @@ impl RowsSource for Policies {
     async fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
         let groups: Vec<PolicyGroup> =
             self.registry.orgs().iter().flat_map(|org| self.registry.policy_groups(org.id)).collect();
+        let is_shown = |at: &PolicyPoint| match (&self.limit, self.registry.model(at.model)) {
+            (None, _) => true,
+            (Some(limit), model) => {
+                model.is_some_and(|model| limit.permissions.reach(Right::Read, &model) != Reach::None)
+            }
+        };
         let rows: Vec<Row<'_>> = groups
             .iter()
             .flat_map(|group| group.policies.iter().map(move |policy| (group, policy)))
             .flat_map(|(group, policy)| policy.points.iter().map(move |point| (group, policy, point)))
+            .filter(|(.., at)| is_shown(at))
             .collect();
         let text = |of: &dyn Fn(&Row<'_>) -> Option<String>| -> ArrayRef {
             Arc::new(rows.iter().map(of).collect::<StringViewArray>())

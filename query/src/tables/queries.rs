@@ -15,6 +15,7 @@ use crate::columns::instant;
 use crate::error::Error;
 use crate::running::{State, Statement, Statements};
 use crate::scan::record_batch;
+use crate::scope::Limit;
 use crate::tables::RowsSource;
 
 /// How statements name the table.
@@ -23,12 +24,13 @@ pub(crate) const QUERIES_TABLE: &str = "system.queries";
 /// The source of `system.queries`.
 pub(crate) struct Queries {
     statements: Arc<Statements>,
+    limit: Option<Limit>,
     schema: SchemaRef,
 }
 
 impl Queries {
-    /// The statements of `statements`.
-    pub(crate) fn new(statements: Arc<Statements>) -> Queries {
+    /// The statements of `statements`; of them its own where an account is limited.
+    pub(crate) fn new(statements: Arc<Statements>, limit: Option<Limit>) -> Queries {
         let field = |name: &str, data_type| Field::new(name, data_type, false);
         let schema = Schema::new(vec![
             field("id", ArrowType::UInt64),
@@ -44,7 +46,7 @@ impl Queries {
             field("memory_peak_bytes", ArrowType::UInt64),
             Field::new("error", ArrowType::Utf8View, true),
         ]);
-        Queries { statements, schema: Arc::new(schema) }
+        Queries { statements, limit, schema: Arc::new(schema) }
     }
 }
 
@@ -55,7 +57,10 @@ impl RowsSource for Queries {
     }
 
     async fn rows(&self, _: &dyn Session) -> Result<RecordBatch, Error> {
-        let all = self.statements.list();
+        let mut all = self.statements.list();
+        if let Some(limit) = &self.limit {
+            all.retain(|statement| statement.caller.account.as_ref() == Some(&limit.account));
+        }
         let text = |of: fn(&Statement) -> Option<&str>| -> ArrayRef {
             Arc::new(all.iter().map(|statement| of(statement)).collect::<StringViewArray>())
         };

@@ -12,12 +12,14 @@ use wattline_model::{
     BatchBuilder, Channel, DataType, EnumKind, OrgId, PointId, Quality, SignalType, Source, Timestamp,
     ValueRef,
 };
-use wattline_query::{Engine, Error, QuerySettings, ScalarValue};
+use wattline_query::{Answer, Caller, Engine, Error, QuerySettings, ScalarValue, SendableRecordBatchStream};
 use wattline_registry::{DEFAULT_ORG, NewDevice, NewModel, NewOrg, NewPoint, NewProduct, Registry};
 use wattline_storage::{Settings, Store};
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const START: i64 = 1_767_225_600_000_000;
+/// Who may do everything.
+pub(crate) const OPERATOR: Caller = Caller { account: None, wire: "test", origin: None };
 /// A minute in microseconds.
 pub(crate) const MINUTE: i64 = 60_000_000;
 
@@ -271,7 +273,18 @@ pub(crate) async fn rows_with(
     sql: &str,
     params: Vec<ScalarValue>,
 ) -> Result<Vec<Vec<String>>, Error> {
-    let stream = engine.sql(sql, params).await?;
+    texts_of(engine.sql(sql, params).await?).await
+}
+
+/// The same for a caller.
+pub(crate) async fn rows_for(engine: &Engine, caller: &Caller, sql: &str) -> Result<Vec<Vec<String>>, Error> {
+    match engine.run(caller, sql, Vec::new()).await? {
+        Answer::Rows(stream) => texts_of(stream).await,
+        Answer::Changed { .. } => Ok(Vec::new()),
+    }
+}
+
+async fn texts_of(stream: SendableRecordBatchStream) -> Result<Vec<Vec<String>>, Error> {
     let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(Error::from)?;
     let mut rows = Vec::new();
     for batch in &batches {

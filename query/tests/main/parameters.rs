@@ -2,14 +2,14 @@
 
 use arrow::datatypes::DataType;
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, OPERATOR};
 
 #[test]
 fn places_tell_types() {
     let fixture = Fixture::of_scripts();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let types = |sql: &str| {
-        let described = runtime.block_on(fixture.engine.describe(sql));
+        let described = runtime.block_on(fixture.engine.describe(&OPERATOR, sql));
         described.unwrap_or_else(|e| panic!("{sql}: {e}")).parameters
     };
     let double = || Some(DataType::Float64);

@@ -7,6 +7,7 @@ use futures::StreamExt;
 use wattline_query::{
     Answer, Caller, ENDED_STATEMENTS_MAX, Engine, Error, ErrorKind, QuerySettings, SHOWN_TEXT_BYTES_MAX,
 };
+use wattline_registry::{Registry, Verifier};
 
 use crate::fixture::{Fixture, rows};
 use crate::limits::{many_rows, runtime};
@@ -14,8 +15,15 @@ use crate::limits::{many_rows, runtime};
 /// Longer than any test waits.
 const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 10000000) a, generate_series(1, 10000000) b";
 
+/// The account that [`kill`] is of.
+fn create_ann(registry: &Registry) {
+    let verifier =
+        Verifier { salt: vec![1; 16], iterations: 4_096, stored_key: [0; 32], server_key: [0; 32] };
+    registry.create_account("ann", verifier, "test", 0).unwrap();
+}
+
 async fn kill(engine: &Engine, sql: &str) -> Result<(), Error> {
-    let caller = Caller { account: Some(Arc::from("ann")), wire: "pg" };
+    let caller = Caller { account: Some(Arc::from("ann")), wire: "pg", origin: None };
     match engine.run(&caller, sql, Vec::new()).await? {
         Answer::Changed { tag: "KILL", rows: None, job: None } => Ok(()),
         _ => panic!("KILL gave something else"),
@@ -93,6 +101,7 @@ fn statements_are_known_while_they_run_and_after() {
 #[test]
 fn a_killed_statement_says_who_did_it_and_others_go_on() {
     let fixture = Fixture::of_scripts();
+    create_ann(&fixture.registry);
     let engine = &fixture.engine;
     let runtime = runtime();
     runtime.block_on(async {
@@ -122,6 +131,7 @@ fn a_killed_statement_says_who_did_it_and_others_go_on() {
 #[test]
 fn what_a_killed_statement_holds_is_free_though_nobody_reads_it() {
     let fixture = many_rows();
+    create_ann(&fixture.registry);
     let engine = fixture.engine_with(QuerySettings { statements_max: 1, ..QuerySettings::default() });
     let runtime = runtime();
     runtime.block_on(async {

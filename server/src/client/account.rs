@@ -12,11 +12,11 @@ use wattline_registry::Secret;
 
 use super::connection::{Client, ServerArgs, segment};
 use super::output::print;
-use super::show_list;
+use super::{grants, show_list};
 use crate::error::{Error, Result};
 use crate::pg::scram::{verifier_of, verifier_text};
 
-const COLUMNS: [(&str, &str); 2] = [("account", "name"), ("created", "created")];
+const COLUMNS: [(&str, &str); 3] = [("account", "name"), ("limited", "limited"), ("created", "created")];
 
 const PATH: &str = "/api/v1/accounts";
 
@@ -33,6 +33,9 @@ enum Act {
     Create {
         /// Its name
         name: String,
+        /// What it may do and nothing else, such as read:org:default or read,write:model:turbine; several times
+        #[arg(long = "grant", value_name = "GRANT")]
+        grants: Vec<String>,
         #[command(flatten)]
         password: Password,
         #[command(flatten)]
@@ -55,13 +58,21 @@ enum Act {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Delete an account; open connections stay
+    /// Delete an account with its grants; open connections stay and may do nothing any more
     Delete {
         /// Its name
         name: String,
         #[command(flatten)]
         server: ServerArgs,
     },
+    /// Grant rights to an account, which from then on has what it was granted and nothing else
+    Grant(grants::Change),
+    /// Take rights from an account
+    Revoke(grants::Change),
+    /// Lift all limits from an account: it may do everything again, a service account in its organization
+    Unlimit(grants::Named),
+    /// List what was granted to an account
+    Grants(grants::List),
 }
 
 #[derive(clap::Args, Clone, Debug)]
@@ -77,9 +88,12 @@ struct Password {
 /// Where the server refuses or is not there.
 pub fn run(args: &Args) -> Result<()> {
     match &args.act {
-        Act::Create { name, password, server } => {
+        Act::Create { name, grants, password, server } => {
             let (verifier, made) = password.get()?;
-            let body = json!({"name": name, "verifier": verifier});
+            let mut body = json!({"name": name, "verifier": verifier});
+            if !grants.is_empty() {
+                body["grants"] = grants.clone().into();
+            }
             Client::new(server)?.json(Method::POST, PATH, Some(body.to_string().into()))?;
             tell(name, made)
         }
@@ -95,6 +109,10 @@ pub fn run(args: &Args) -> Result<()> {
             Client::new(server)?.json(Method::DELETE, &format!("{PATH}/{}", segment(name)), None)?;
             Ok(())
         }
+        Act::Grant(change) => change.grant(),
+        Act::Revoke(change) => change.revoke(),
+        Act::Unlimit(named) => named.unlimit(),
+        Act::Grants(list) => list.show(),
     }
 }
 

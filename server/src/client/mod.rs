@@ -7,6 +7,7 @@ pub mod account;
 pub mod connection;
 pub mod deletion;
 pub mod device;
+pub mod grants;
 pub mod model;
 pub mod org;
 pub mod output;

@@ -7,8 +7,13 @@ use super::connection::{Client, ServerArgs, segment};
 use super::{show_list, show_one};
 use crate::error::Result;
 
-const COLUMNS: [(&str, &str); 4] =
-    [("access key", "accessKey"), ("name", "name"), ("org", "orgId"), ("created", "created")];
+const COLUMNS: [(&str, &str); 5] = [
+    ("access key", "accessKey"),
+    ("name", "name"),
+    ("org", "orgId"),
+    ("limited", "limited"),
+    ("created", "created"),
+];
 
 const CREATED: [(&str, &str); 4] =
     [("access key", "accessKey"), ("secret key", "secretKey"), ("name", "name"), ("org", "orgId")];
@@ -31,6 +36,9 @@ enum Act {
         /// Its organization
         #[arg(long, default_value = "default")]
         org: String,
+        /// What it may do in its organization and nothing else, such as read:model:turbine; several times
+        #[arg(long = "grant", value_name = "GRANT")]
+        grants: Vec<String>,
         /// Answer in JSON
         #[arg(long)]
         json: bool,
@@ -60,10 +68,13 @@ enum Act {
 /// Where the server refuses or is not there.
 pub fn run(args: &Args) -> Result<()> {
     match &args.act {
-        Act::Create { name, org, json, server } => {
+        Act::Create { name, org, grants, json, server } => {
             let path = format!("{PATH}?org={}", segment(org));
-            let body = json!({"name": name}).to_string();
-            let account = Client::new(server)?.json(Method::POST, &path, Some(body.into()))?;
+            let mut body = json!({"name": name});
+            if !grants.is_empty() {
+                body["grants"] = grants.clone().into();
+            }
+            let account = Client::new(server)?.json(Method::POST, &path, Some(body.to_string().into()))?;
             show_one(&account, *json, &CREATED)
         }
         Act::List { json, server } => show_list(&Client::new(server)?.get(PATH)?, *json, &COLUMNS),

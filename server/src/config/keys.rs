@@ -102,7 +102,7 @@ pub const KEYS: &[Key] = &[
         flag: None,
         kind: Kind::Flag,
         default: "false",
-        doc: "There are no accounts yet: whoever reaches the HTTP listener may read and write everything.\n\
+        doc: "Without a token whoever reaches the HTTP listener may read and write everything.\n\
               So it binds to loopback addresses only, unless http.token is set or this is true.",
     },
     Key {
@@ -427,6 +427,23 @@ pub const KEYS: &[Key] = &[
         default: "10GiB",
         doc: "How much statements together may put on disk, in data_dir/spill, for want of memory; 0 = nothing: a\n\
               statement that needs more memory fails. The folder is emptied at each start.",
+    },
+    Key {
+        name: "dataservice.calls_max",
+        env: "WATTLINE_DATASERVICE_CALLS_MAX",
+        flag: None,
+        kind: Kind::Count(0, 1_000_000),
+        default: "5000",
+        doc: "Calls of the data service in a second by one service account; more are answered 429. 0 = any number.",
+    },
+    Key {
+        name: "dataservice.reads_max",
+        env: "WATTLINE_DATASERVICE_READS_MAX",
+        flag: None,
+        kind: Kind::Count(0, 10_000),
+        default: "16",
+        doc: "Reads of history at a time by one service account; more are answered 429. 0 = any number: then what all\n\
+              accounts together may read is the only bound.",
     },
     Key {
         name: "storage.without_policy",

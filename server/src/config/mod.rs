@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use self::setting::Setting;
 use self::sources::{Flags, Gathered};
+use wattline_dataservice::rates::Limits;
+
 use crate::error::{Error, Result};
 
 /// Shards of a new data directory where the settings leave it open: more than this many writers bring nothing.
@@ -299,6 +301,8 @@ pub struct Settings {
     pub ingest: IngestSettings,
     /// SQL.
     pub sql: SqlSettings,
+    /// What one service account may ask of the data service.
+    pub account_limits: Limits,
     /// Whether models that belong to no storage policy group keep latest values only.
     pub others_latest_only: bool,
     /// Bytes a second that compaction writes at most, per shard.
@@ -399,6 +403,10 @@ impl Settings {
                 rows_max: Some(get.count("sql.rows_max")).filter(|&rows| rows > 0),
                 memory_bytes_max: Some(get.bytes("sql.memory_max") as usize).filter(|&bytes| bytes > 0),
                 spill_bytes_max: get.bytes("sql.spill_max"),
+            },
+            account_limits: Limits {
+                calls_per_second: get.count("dataservice.calls_max") as u32,
+                reads_max: get.count("dataservice.reads_max") as u32,
             },
             others_latest_only: get.text("storage.without_policy") == "latest",
             merge_bytes_per_second: Some(get.bytes("storage.merge_rate_max")).filter(|&rate| rate > 0),

@@ -30,6 +30,7 @@ use tonic::metadata::MetadataMap;
 use wattline_query::Caller;
 use wattline_registry::{Registry, Verifier};
 
+use crate::audit::origin;
 use crate::error::Error;
 use crate::http::now_micros;
 use crate::pg::limits::WRONG_PASSWORD_PAUSE;
@@ -82,7 +83,7 @@ impl Door {
                 Some(name.ok_or_else(|| Status::unauthenticated("the token has expired: sign in again"))?)
             }
         };
-        Ok(Caller { account, wire: WIRE })
+        Ok(Caller { account, wire: WIRE, origin: peer.map(|peer| origin(peer.ip())) })
     }
 
     /// A token for whoever shows an account's name and password in these headers.

@@ -14,7 +14,7 @@ use arrow_flight::sql::{
     Command, Nullable, Searchable, SqlInfo, SqlNullOrdering, SqlSupportedCaseSensitivity,
     SqlSupportedTransaction, XdbcDataType,
 };
-use wattline_query::Engine;
+use wattline_query::{Caller, Engine};
 
 use super::running::wire_schema;
 
@@ -22,7 +22,11 @@ use super::running::wire_schema;
 const CATALOG: &str = "wattline";
 
 /// The answer to a command that asks for what there is; `None` for any other.
-pub fn answer(engine: &Engine, command: Command) -> Option<Result<RecordBatch, FlightError>> {
+pub fn answer(
+    engine: &Engine,
+    caller: &Caller,
+    command: Command,
+) -> Option<Result<RecordBatch, FlightError>> {
     let built = match command {
         Command::CommandGetCatalogs(query) => {
             let mut builder = query.into_builder();
@@ -31,12 +35,12 @@ pub fn answer(engine: &Engine, command: Command) -> Option<Result<RecordBatch, F
         }
         Command::CommandGetDbSchemas(query) => {
             let mut builder = query.into_builder();
-            schemas(engine).for_each(|schema| builder.append(CATALOG, schema));
+            schemas(engine, caller).for_each(|schema| builder.append(CATALOG, schema));
             builder.build()
         }
         Command::CommandGetTables(query) => {
             let mut builder = query.into_builder();
-            let appended = engine.tables().into_iter().try_for_each(|table| {
+            let appended = engine.tables(caller).into_iter().try_for_each(|table| {
                 let columns = wire_schema(&table.columns);
                 builder.append(CATALOG, table.schema, table.name, table_type(table.schema), &columns)
             });
@@ -69,8 +73,8 @@ fn table_type(schema: &str) -> &'static str {
     }
 }
 
-fn schemas(engine: &Engine) -> impl Iterator<Item = &'static str> {
-    let mut schemas: Vec<&str> = engine.tables().into_iter().map(|table| table.schema).collect();
+fn schemas(engine: &Engine, caller: &Caller) -> impl Iterator<Item = &'static str> + use<> {
+    let mut schemas: Vec<&str> = engine.tables(caller).into_iter().map(|table| table.schema).collect();
     schemas.sort_unstable();
     schemas.dedup();
     schemas.into_iter()

@@ -198,6 +198,7 @@ pub fn status(error: &Error) -> Status {
     use tonic::Code;
     let code = match error.kind() {
         ErrorKind::Input => Code::InvalidArgument,
+        ErrorKind::Denied => Code::PermissionDenied,
         ErrorKind::Busy => Code::Unavailable,
         ErrorKind::Limit | ErrorKind::Full => Code::ResourceExhausted,
         ErrorKind::Timeout => Code::DeadlineExceeded,

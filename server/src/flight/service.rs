@@ -40,6 +40,7 @@ use super::connection::Peer;
 use super::handle::Handle;
 use super::rows::{self, batches, change, table_of};
 use super::running::{self, Running, status, wire_schema, wire_type};
+use crate::audit::origin;
 use crate::config::FlightSettings;
 use crate::http::App;
 use crate::http::sql::Counted;
@@ -96,7 +97,10 @@ impl Service {
         }
         async move {
             self.not_stopping()?;
-            self.door.caller(&headers, peer).await
+            let caller = self.door.caller(&headers, peer).await;
+            caller.inspect_err(|_| {
+                self.app.audit.refused_login("", "flight", peer.map(|peer| origin(peer.ip())))
+            })
         }
     }
 
@@ -114,9 +118,10 @@ impl Service {
         task.await.map_err(|e| Status::internal(format!("the statement ended without an answer: {e}")))?
     }
 
-    async fn describe(&self, sql: &str) -> Result<Description, Status> {
-        let (app, sql) = (Arc::clone(&self.app), sql.to_owned());
-        self.on_query_threads(async move { app.engine.describe(&sql).await.map_err(|e| status(&e)) }).await
+    async fn describe(&self, caller: &Caller, sql: &str) -> Result<Description, Status> {
+        let (app, caller, sql) = (Arc::clone(&self.app), caller.clone(), sql.to_owned());
+        let describing = async move { app.engine.describe(&caller, &sql).await.map_err(|e| status(&e)) };
+        self.on_query_threads(describing).await
     }
 
     async fn change(&self, caller: Caller, handle: Handle) -> Result<i64, Status> {
@@ -132,7 +137,7 @@ impl Service {
             let info = info_of(&Schema::empty(), descriptor)?.with_total_records(changed);
             return Ok(Response::new(info));
         }
-        let description = self.describe(&handle.sql).await?;
+        let description = self.describe(&caller, &handle.sql).await?;
         let handle = Handle { id: self.running.number(), ..handle };
         let ticket = TicketStatementQuery { statement_handle: handle.to_bytes() };
         let ticket = Ticket { ticket: ticket.as_any().encode_to_vec().into() };
@@ -155,9 +160,9 @@ impl Service {
         Ok(Response::new(rows))
     }
 
-    fn listing(&self, command: Command) -> Result<RecordBatch, Status> {
+    fn listing(&self, caller: &Caller, command: Command) -> Result<RecordBatch, Status> {
         let name = command.type_url().to_owned();
-        let answer = catalog::answer(&self.app.engine, command);
+        let answer = catalog::answer(&self.app.engine, caller, command);
         Ok(answer.ok_or_else(|| Status::unimplemented(name))??)
     }
 
@@ -167,15 +172,15 @@ impl Service {
         command: impl Fn(M) -> Command,
         request: Request<FlightDescriptor>,
     ) -> Answer<FlightInfo> {
-        self.enter(&request).await?;
+        let caller = self.enter(&request).await?;
         let ticket = Ticket { ticket: query.as_any().encode_to_vec().into() };
-        let info = info_of(&self.listing(command(query))?.schema(), request.into_inner())?;
+        let info = info_of(&self.listing(&caller, command(query))?.schema(), request.into_inner())?;
         Ok(Response::new(info.with_endpoint(FlightEndpoint::new().with_ticket(ticket))))
     }
 
     async fn listing_rows(&self, command: Command, request: Request<Ticket>) -> Redeemed {
-        self.enter(&request).await?;
-        Ok(Response::new(running::single(self.listing(command)?)))
+        let caller = self.enter(&request).await?;
+        Ok(Response::new(running::single(self.listing(&caller, command)?)))
     }
 
     /// The rows that come with a call.
@@ -246,8 +251,10 @@ impl FlightSqlService for Service {
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Answer<Stream<HandshakeResponse>> {
         self.not_stopping()?;
-        let (headers, _, _) = request.into_parts();
-        let token = self.door.token(&headers).await?;
+        let (headers, extensions, _) = request.into_parts();
+        let origin = extensions.get::<Peer>().map(|peer| origin(peer.0.ip()));
+        let token = self.door.token(&headers).await;
+        let token = token.inspect_err(|_| self.app.audit.refused_login("", "flight", origin))?;
         let shown = format!("Bearer {token}").parse();
         let shown = shown.map_err(|e| Status::internal(format!("a token is no header: {e}")))?;
         // In the headers, as drivers look for it, and as the answer, as others do.
@@ -350,10 +357,10 @@ impl FlightSqlService for Service {
         query: ActionCreatePreparedStatementRequest,
         request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
-        self.enter(&request).await?;
+        let caller = self.enter(&request).await?;
         no_transaction(query.transaction_id.as_ref())?;
         let handle = Handle::new(&query.query);
-        let description = self.describe(&handle.sql).await?;
+        let description = self.describe(&caller, &handle.sql).await?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle.to_bytes(),
             dataset_schema: schema_bytes(&wire_schema(&description.schema))?,

@@ -1,6 +1,6 @@
 //! `/api/v1/accounts`: who may sign in.
 //!
-//! Owns: paths and forms. Does not own: rules and the audit (`registry`), the arithmetic of passwords ([`crate::pg::scram`]).
+//! Owns: paths and forms. Does not own: grants ([`super::grants`]), rules and the audit (`registry`), the arithmetic of passwords ([`crate::pg::scram`]).
 //!
 //! A password never comes this way: whoever sets one sends a verifier made of it, in PostgreSQL's form
 //! `SCRAM-SHA-256$<iterations>:<salt>$<stored key>:<server key>`, and no answer holds one.
@@ -14,11 +14,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use wattline_registry::{Account, Verifier};
+use wattline_registry::{Account, Holder, Registry, Verifier};
 
 use super::body::{json as decode_json, whole};
 use super::error::ApiError;
-use super::{App, OPERATOR, blocking, now_micros};
+use super::{App, OPERATOR, blocking, grants, now_micros};
 use crate::pg::scram::read_verifier;
 
 type Shared = State<Arc<App>>;
@@ -29,6 +29,9 @@ type Answer = Result<Response, ApiError>;
 struct NewAccount {
     name: String,
     verifier: String,
+    /// What it is limited to; not given: it may do everything.
+    #[serde(default)]
+    grants: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -43,14 +46,18 @@ fn verifier(text: &str) -> Result<Verifier, ApiError> {
     read_verifier(text).ok_or_else(|| ApiError::input(expected))
 }
 
-fn to_json(account: &Account) -> Value {
+fn to_json(registry: &Registry, account: &Account) -> Value {
     let created = jiff::Timestamp::from_microsecond(account.created_micros).ok().map(|time| time.to_string());
-    json!({"name": account.name, "created": created})
+    json!({
+        "name": account.name,
+        "created": created,
+        "limited": registry.grants(Holder::account(&account.name)).is_some(),
+    })
 }
 
 /// `GET /accounts`
 pub async fn list(State(app): Shared) -> Json<Vec<Value>> {
-    Json(app.registry.accounts().iter().map(|account| to_json(account)).collect())
+    Json(app.registry.accounts().iter().map(|account| to_json(&app.registry, account)).collect())
 }
 
 /// `POST /accounts`
@@ -62,9 +69,12 @@ pub async fn create(State(app): Shared, body: Body) -> Answer {
     let bytes = whole(body, app.http.body_bytes_max, app.http.read_timeout).await?;
     let new: NewAccount = decode_json(&bytes)?;
     let (registry, verifier) = (app.registry.clone(), verifier(&new.verifier)?);
-    let account =
-        blocking(move || registry.create_account(&new.name, verifier, OPERATOR, now_micros())).await?;
-    Ok((StatusCode::CREATED, Json(to_json(&account))).into_response())
+    let grants = new.grants.map(|texts| grants::read(&app.registry, &texts)).transpose()?;
+    let account = blocking(move || {
+        registry.create_account_with(&new.name, verifier, grants.as_deref(), OPERATOR, now_micros())
+    });
+    let account = account.await?;
+    Ok((StatusCode::CREATED, Json(to_json(&app.registry, &account))).into_response())
 }
 
 /// `PUT /accounts/{account}/verifier`: another password.

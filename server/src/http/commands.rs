@@ -11,14 +11,16 @@ use axum::response::Response;
 use axum::routing::get;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value as Json, json};
+use wattline_dataservice::Caller;
 use wattline_dataservice::expression::{Expression, Field, FieldKind, Value};
 use wattline_dataservice::search::{Page, local_time, time_in};
 use wattline_ingest::decode::integration::check_value;
 use wattline_model::{PointId, TimeRange, Timestamp};
-use wattline_registry::{Device, RecordKind, check};
+use wattline_registry::{Device, RecordKind, Right, check};
 
 use super::App;
-use super::connect::{Connected, Envelope, INTERNAL, Refused, Told, admit, answer};
+use super::connect::{Connected, Envelope, INTERNAL, Refused, Told, admit, answer, ended};
+use super::dataservice::{Noting, noted};
 use super::events::refused;
 use crate::commands::{
     Command, CommandKind, INPUT_BYTES_MAX, TIMEOUT_SECONDS, TIMEOUT_SECONDS_MAX, TTL_SECONDS_MAX, Undone,
@@ -52,10 +54,14 @@ pub fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
 }
 
 async fn commands(State(app): State<Arc<App>>, request: Request) -> Response {
+    let noting = Noting::of(&request);
+    let changes = !noting.is_action(&["get", "search"]);
+    let noting = noting.changing(changes);
     let told = async {
         let call = admit(&app, request).await?;
         let action = call.required("action")?;
-        let device = call.device(&app.registry)?;
+        let right = if matches!(action, "get" | "search") { Right::Read } else { Right::Control };
+        let device = call.device(&app.registry, right)?;
         match action {
             "setMeasurepoint" => set(&app, &call, &device).await,
             "getMeasurepoint" => ask(&app, &call, &device).await,
@@ -69,7 +75,7 @@ async fn commands(State(app): State<Arc<App>>, request: Request) -> Response {
             }
         }
     };
-    answer(Envelope::Connect, told.await)
+    answer(Envelope::Connect, noted(&app, noting, told, ended).await)
 }
 
 async fn set(app: &Arc<App>, call: &Connected, device: &Arc<Device>) -> Result<Told, Refused> {
@@ -231,7 +237,8 @@ async fn records(
         };
         service.newest_records(records.model, PointId(0), asset, range, rows, &meets, told)
     };
-    let found = app.data.waiting(ROWS, read).await?.map_err(|error| refused(&error))?;
+    // The device is one that the caller may read.
+    let found = app.data.waiting(ROWS, Caller::Operator, read).await?.map_err(|error| refused(&error))?;
     let read = |(created, text): (i64, String)| {
         let command: Command = serde_json::from_str(&text).ok()?;
         Some(Command { asset, created, ..command })

@@ -16,11 +16,11 @@ use bytes::Bytes;
 use serde_json::{Map, Value as Json, json};
 use wattline_dataservice::Caller;
 use wattline_model::OrgId;
-use wattline_registry::{Device, Registry};
+use wattline_registry::{Device, Registry, Right};
 
 use super::App;
 use super::body::{media_type, whole};
-use super::dataservice::{let_in, pairs};
+use super::dataservice::{Ended, let_in, pairs};
 use super::error::ApiError;
 
 /// A parameter is missing or wrong.
@@ -51,6 +51,8 @@ pub struct Connected {
     pub body: Bytes,
     /// The organization it is about, which is the caller's.
     pub org: OrgId,
+    /// Who calls.
+    pub caller: Caller,
 }
 
 /// A refusal.
@@ -131,8 +133,8 @@ pub async fn admit(app: &App, request: Request) -> Result<Connected, Refused> {
     let is_form = media_type(&head.headers) == "multipart/form-data" || head.method == Method::GET;
     let signed = if is_form { Bytes::new() } else { body.clone() };
     let (caller, _) = let_in(app, &shown(&head.headers), &query, &signed)?;
-    let org = organization(&app.registry, &query, caller)?;
-    Ok(Connected { headers: head.headers, query, body, org })
+    let org = organization(&app.registry, &query, &caller)?;
+    Ok(Connected { headers: head.headers, query, body, org, caller })
 }
 
 /// Headers as the rules of access want them: clients of the integration calls show the token alone in
@@ -151,10 +153,14 @@ fn shown(headers: &HeaderMap) -> HeaderMap {
     headers
 }
 
-fn organization(registry: &Registry, query: &[(String, String)], caller: Caller) -> Result<OrgId, Refused> {
+fn organization(registry: &Registry, query: &[(String, String)], caller: &Caller) -> Result<OrgId, Refused> {
     let key = find(query, "orgId").ok_or_else(|| Refused::parameter("orgId is required"))?;
     let org = registry.org_by_key(key).map(|org| org.id);
-    let org = org.filter(|&org| caller == Caller::Operator || caller == Caller::Organization(org));
+    let is_own = |org: &OrgId| match caller {
+        Caller::Operator => true,
+        Caller::Account(own, _) => own == org,
+    };
+    let org = org.filter(is_own);
     org.ok_or_else(|| Refused::new(NO_PERMISSION, format!("orgId: {key:?} is not the caller's organization")))
 }
 
@@ -190,8 +196,9 @@ impl Connected {
             .map_err(|e| Refused::parameter(format!("request body: expected a JSON object: {e}")))
     }
 
-    /// The device that `assetId`, or `productKey` and `deviceKey`, of the query name.
-    pub fn device(&self, registry: &Registry) -> Result<Arc<Device>, Refused> {
+    /// The device that `assetId`, or `productKey` and `deviceKey`, of the query name. One that may not be used so is as
+    /// one that does not exist.
+    pub fn device(&self, registry: &Registry, right: Right) -> Result<Arc<Device>, Refused> {
         let (device, name) = match (self.param("assetId"), self.param("productKey"), self.param("deviceKey"))
         {
             (Some(asset), _, _) => (registry.asset_by_key(asset), format!("asset {asset:?}")),
@@ -200,8 +207,20 @@ impl Connected {
             }
             _ => return Err(Refused::parameter("assetId, or productKey and deviceKey, are required")),
         };
-        let device = device.filter(|device| device.org == self.org);
+        let may = |device: &Arc<Device>| device.org == self.org && self.caller.may(right, device);
+        let device = device.filter(may);
         device.ok_or_else(|| Refused::not_found(format!("{name} does not exist")))
+    }
+}
+
+/// How a call ended, for the audit log.
+pub(super) fn ended(told: &Result<Told, Refused>) -> Ended {
+    match told {
+        Ok(_) => Ended::Done,
+        Err(refused) if refused.code == NO_PERMISSION || refused.status == StatusCode::UNAUTHORIZED => {
+            Ended::Denied(refused.message.clone())
+        }
+        Err(refused) => Ended::Failed(refused.message.clone()),
     }
 }
 

@@ -3,15 +3,18 @@
 //! Owns: accepting, handshakes, patience with clients that send or take nothing. Does not own: what a request means.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -19,6 +22,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Service as _;
 
 use crate::config::HttpSettings;
 
@@ -27,6 +31,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes of a request head at most; the names of the longest points fit many times over.
 const HEAD_BYTES_MAX: usize = 64 * 1_024;
+
+/// Where a request comes from, among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin(pub Option<IpAddr>);
 
 /// Serves `router` on `listener` until `shutdown`, then until every connection ended. The caller bounds the latter.
 pub async fn serve(
@@ -40,13 +48,14 @@ pub async fn serve(
     let connections = TaskTracker::new();
     let settings = Arc::new(settings);
     while let Some((stream, permit)) = next(&listener, &room, &shutdown).await {
+        let origin = Origin(stream.peer_addr().ok().map(|peer| peer.ip().to_canonical()));
         let (tls, router) = (tls.clone(), router.clone());
         let (settings, shutdown) = (Arc::clone(&settings), shutdown.clone());
         connections.spawn(async move {
             match tls {
-                None => drive(stream, router, &settings, shutdown).await,
+                None => drive(stream, origin, router, &settings, shutdown).await,
                 Some(acceptor) => match timeout(settings.header_timeout, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => drive(stream, router, &settings, shutdown).await,
+                    Ok(Ok(stream)) => drive(stream, origin, router, &settings, shutdown).await,
                     Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
                     Err(_) => tracing::debug!("TLS handshake took too long"),
                 },
@@ -91,16 +100,25 @@ pub(crate) async fn next(
     }
 }
 
-async fn drive<S>(stream: S, router: Router, settings: &HttpSettings, shutdown: CancellationToken)
-where
+async fn drive<S>(
+    stream: S,
+    origin: Origin,
+    router: Router,
+    settings: &HttpSettings,
+    shutdown: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(origin);
+        router.clone().call(request)
+    });
     let io = TokioIo::new(Patient::new(stream, settings.write_timeout));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(io, TowerToHyperService::new(router));
+        .serve_connection(io, service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -8,8 +8,8 @@
 //! here) has HTTP's status as well.
 
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -24,15 +24,19 @@ use tokio::sync::Semaphore;
 use wattline_dataservice::access::Signed;
 use wattline_dataservice::deletions::Planned;
 use wattline_dataservice::limits::ROWS_MAX;
+use wattline_dataservice::rates::{Exceeded, Rates};
 use wattline_dataservice::{
     Access, Call, Caller, DataService, Error, ErrorKind, Operation, Params, Result as Answered, Version,
     refusal, v1,
 };
 use wattline_model::Deletion;
 
+use wattline_registry::Holder;
+
 use super::body::{media_type, whole};
 use super::error::{ApiError, ApiKind};
-use super::{App, OPERATOR, bearer, is_token, now_micros};
+use super::{App, OPERATOR, bearer, is_token, now_micros, origin_of};
+use crate::audit;
 use crate::config::Settings;
 use crate::open::Opened;
 
@@ -72,6 +76,10 @@ pub struct Api {
     room: Arc<Semaphore>,
     /// Calls that manage entities, and look at all of them.
     pub(super) managing: Arc<Semaphore>,
+    /// What each account asks.
+    rates: Rates,
+    /// Calls that were told to come later, for one account had come too often or had too many reads.
+    pub limited: [AtomicU64; 2],
     /// Time for one read.
     timeout: Duration,
 }
@@ -86,6 +94,8 @@ impl Api {
             access: Access::default(),
             room: Arc::new(Semaphore::new(reads * ROWS_MAX)),
             managing: Arc::new(Semaphore::new(super::manage::AT_ONCE_MAX)),
+            rates: Rates::new(settings.account_limits),
+            limited: Default::default(),
             timeout: settings.sql.timeout,
         }
     }
@@ -100,6 +110,7 @@ impl Api {
     pub(super) async fn waiting<T: Send + 'static>(
         &self,
         rows: usize,
+        caller: Caller,
         act: impl FnOnce(&DataService, &Call<'_>) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         let rows = u32::try_from(rows.clamp(ROWS_MIN, ROWS_MAX)).expect("the limit fits");
@@ -113,13 +124,22 @@ impl Api {
         let task = tokio::task::spawn_blocking(move || {
             let _held = permit;
             let stopped = move || flag.load(Ordering::Relaxed) || Instant::now() > deadline;
-            // Whose data it may see was decided before.
-            let told = Call { caller: Caller::Operator, now_micros: now_micros(), stopped: &stopped };
+            let told = Call { caller, now_micros: now_micros(), stopped: &stopped };
             act(&service, &told)
         });
         let answer = task.await.map_err(|panic| ApiError::new(ApiKind::Bug, panic));
         drop(given_up);
         answer
+    }
+
+    /// An account has to wait.
+    fn later(&self, exceeded: Exceeded) -> ApiError {
+        let (place, why) = match exceeded {
+            Exceeded::Calls => (0, "this account calls too often (dataservice.calls_max)"),
+            Exceeded::Reads => (1, "this account has too many reads under way (dataservice.reads_max)"),
+        };
+        self.limited[place].fetch_add(1, Ordering::Relaxed);
+        ApiError::new(ApiKind::Busy, why)
     }
 }
 
@@ -202,7 +222,7 @@ type Outcome = Result<Vec<u8>, Failed>;
 
 async fn read(app: Arc<App>, request: Request, operation: Operation) -> Response {
     let version = version_of(&request);
-    in_envelope(version, async move {
+    in_envelope(&app.clone(), version, Noting::of(&request), async move {
         let call = admit(&app, request, version).await?;
         if version == Version::V21
             && operation == Operation::Latest
@@ -236,7 +256,7 @@ async fn answer_read(app: &Arc<App>, call: Admitted, operation: Operation) -> Ou
 
 /// A call by its name of May 2019.
 async fn read_v1(app: Arc<App>, request: Request, operation: Operation) -> Response {
-    in_envelope(Version::V20, async move {
+    in_envelope(&app.clone(), Version::V20, Noting::of(&request), async move {
         let call = admit(&app, request, Version::V20).await?;
         v1::check(operation, &call.params)?;
         let page_size = call.params.text("pageSize").and_then(|size| size.parse().ok());
@@ -252,7 +272,7 @@ async fn metadata_v1(State(app): State<Arc<App>>, request: Request) -> Response 
 }
 
 async fn delete_metadata(State(app): State<Arc<App>>, request: Request) -> Response {
-    in_envelope(Version::V21, async move {
+    in_envelope(&app.clone(), Version::V21, Noting::of(&request), async move {
         let call = admit(&app, request, Version::V21).await?;
         app.take_changes()?;
         let operator = call.operator.clone();
@@ -276,7 +296,7 @@ async fn planned(app: &Arc<App>, call: Admitted) -> Result<Deletion, Failed> {
 }
 
 async fn metadata(State(app): State<Arc<App>>, request: Request) -> Response {
-    in_envelope(Version::V20, async move {
+    in_envelope(&app.clone(), Version::V20, Noting::of(&request), async move {
         let call = admit(&app, request, Version::V20).await?;
         let never = || false;
         let told = Call { caller: call.caller, now_micros: now_micros(), stopped: &never };
@@ -295,7 +315,7 @@ async fn delete_latest(app: &App, call: &Admitted) -> Outcome {
 }
 
 async fn submit_deletion(State(app): State<Arc<App>>, request: Request) -> Response {
-    in_envelope(Version::V21, async move {
+    in_envelope(&app.clone(), Version::V21, Noting::of(&request), async move {
         let call = admit(&app, request, Version::V21).await?;
         app.take_changes()?;
         let deletion = app.data.service.history_to_delete(&call.params, &told(&call))?;
@@ -306,7 +326,7 @@ async fn submit_deletion(State(app): State<Arc<App>>, request: Request) -> Respo
 }
 
 async fn resubmit_deletion(State(app): State<Arc<App>>, request: Request) -> Response {
-    in_envelope(Version::V21, async move {
+    in_envelope(&app.clone(), Version::V21, Noting::of(&request), async move {
         let call = admit(&app, request, Version::V21).await?;
         app.take_changes()?;
         let id = found(&app, call).await?;
@@ -328,7 +348,7 @@ async fn found(app: &Arc<App>, call: Admitted) -> Result<i64, Failed> {
 }
 
 async fn deletion_details(State(app): State<Arc<App>>, request: Request) -> Response {
-    in_envelope(Version::V21, async move {
+    in_envelope(&app.clone(), Version::V21, Noting::of(&request), async move {
         let call = admit(&app, request, Version::V21).await?;
         waiting(&app, call, ROWS_MIN, |service, params, told| service.deletion_details(params, told)).await
     })
@@ -336,7 +356,7 @@ async fn deletion_details(State(app): State<Arc<App>>, request: Request) -> Resp
 }
 
 fn told(call: &Admitted) -> Call<'static> {
-    Call { caller: call.caller, now_micros: now_micros(), stopped: &|| false }
+    Call { caller: call.caller.clone(), now_micros: now_micros(), stopped: &|| false }
 }
 
 /// Runs what waits for the disk on a thread where that is allowed, when there is room for `rows` more rows.
@@ -346,6 +366,13 @@ async fn waiting(
     rows: usize,
     act: impl FnOnce(&DataService, &Params, &Call<'_>) -> Answered<Vec<u8>> + Send + 'static,
 ) -> Outcome {
+    let reading = match call.caller {
+        Caller::Operator => None,
+        Caller::Account(..) => {
+            let reading = app.data.rates.read(&call.operator, now_micros());
+            Some(reading.map_err(|exceeded| app.data.later(exceeded))?)
+        }
+    };
     let rows = u32::try_from(rows.clamp(ROWS_MIN, ROWS_MAX)).expect("the limit fits");
     let permit =
         tokio::time::timeout(ADMISSION_MAX, Arc::clone(&app.data.room).acquire_many_owned(rows)).await;
@@ -355,7 +382,7 @@ async fn waiting(
     let given_up = GivenUp(Arc::default());
     let flag = Arc::clone(&given_up.0);
     let task = tokio::task::spawn_blocking(move || {
-        let _held = permit;
+        let _held = (permit, reading);
         let stopped = move || flag.load(Ordering::Relaxed) || Instant::now() > deadline;
         let told = Call { caller: call.caller, now_micros: now_micros(), stopped: &stopped };
         act(&service, &call.params, &told)
@@ -471,12 +498,141 @@ pub(super) fn let_in(
         return Err(refused(why.to_owned()));
     };
     let account = account.map_err(|refusal| refused(refusal.0))?;
-    Ok((Caller::Organization(account.org), account.access_key.clone()))
+    let operator = &account.access_key;
+    // Nobody notes calls that only get a token.
+    let _ = CALLING.try_with(|calling| drop(calling.set(operator.clone())));
+    app.data.rates.call(operator, now_micros()).map_err(|exceeded| app.data.later(exceeded))?;
+    let permissions = app.registry.permissions(Holder::service(operator));
+    Ok((Caller::Account(account.org, permissions), account.access_key.clone()))
+}
+
+tokio::task_local! {
+    /// Who makes the call under way, once that is known.
+    static CALLING: OnceLock<String>;
+}
+
+/// What the audit log wants to know of a call.
+pub(super) struct Noting {
+    action: String,
+    /// `action` of the query.
+    asked: Option<String>,
+    org: String,
+    origin: Option<Arc<str>>,
+    /// Whether it changes something, unless it is refused.
+    changes: bool,
+}
+
+impl Noting {
+    /// What is known before anybody is let in.
+    pub(super) fn of(request: &Request) -> Noting {
+        let path = request.uri().path();
+        let query = pairs(request.uri().query().unwrap_or_default().as_bytes());
+        let of = |name: &str| query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let deletes = of("action") == Some("delete") && path.ends_with("/v2.1/latest");
+        let changes =
+            deletes || ["/tsdb-delete", "/resubmit", "/meta-delete"].iter().any(|end| path.ends_with(end));
+        let asked = of("action").map(str::to_owned);
+        let action = match &asked {
+            Some(asked) => format!("{} {path}?action={asked}", request.method()),
+            None => format!("{} {path}", request.method()),
+        };
+        let org = of("orgId").unwrap_or_default().to_owned();
+        Noting { action, asked, org, origin: origin_of(request.extensions()), changes }
+    }
+
+    /// `action` of the query.
+    pub(super) fn asked(&self) -> Option<&str> {
+        self.asked.as_deref()
+    }
+
+    /// Whether `action` of the query is one of these.
+    pub(super) fn is_action(&self, actions: &[&str]) -> bool {
+        self.asked.as_deref().is_some_and(|asked| actions.contains(&asked))
+    }
+
+    /// The same of a call that changes something, or does not.
+    pub(super) fn changing(self, changes: bool) -> Noting {
+        Noting { changes, ..self }
+    }
+
+    /// Notes a call that was denied, or that changes something.
+    fn note(self, app: &App, account: Option<String>, ended: Ended) {
+        let (outcome, reason) = match ended {
+            Ended::Denied(why) => (audit::Outcome::Denied, Some(why)),
+            _ if !self.changes => return,
+            Ended::Done => (audit::Outcome::Done, None),
+            Ended::Failed(why) => (audit::Outcome::Failed, Some(why)),
+        };
+        let noted = audit::Noted {
+            account: account.map(Into::into),
+            wire: "rest",
+            origin: self.origin,
+            action: self.action,
+            item: self.org,
+            outcome,
+        };
+        app.audit.note(noted, reason.as_deref());
+    }
+}
+
+/// How a call ended.
+pub(super) enum Ended {
+    Done,
+    /// The caller may not do this, and why.
+    Denied(String),
+    /// Something else is the matter.
+    Failed(String),
+}
+
+impl Ended {
+    /// As an error of the service says.
+    pub(super) fn of(error: &Error) -> Ended {
+        let denied = [ErrorKind::Unauthorized, ErrorKind::ModelDenied, ErrorKind::AccessKey];
+        match denied.contains(&error.kind()) {
+            true => Ended::Denied(error.to_string()),
+            false => Ended::Failed(error.to_string()),
+        }
+    }
+
+    /// As an error of HTTP says.
+    pub(super) fn of_http(error: &ApiError) -> Ended {
+        match error.kind {
+            ApiKind::Unauthorized => Ended::Denied(error.message.clone()),
+            _ => Ended::Failed(error.message.clone()),
+        }
+    }
+}
+
+/// What `act` gives, noted in the audit log if it was denied or changes something.
+pub(super) async fn noted<T>(
+    app: &App,
+    noting: Noting,
+    act: impl Future<Output = T>,
+    ended: impl FnOnce(&T) -> Ended,
+) -> T {
+    let (outcome, account) = CALLING
+        .scope(OnceLock::new(), async {
+            let outcome = act.await;
+            (outcome, CALLING.with(|calling| calling.get().cloned()))
+        })
+        .await;
+    noting.note(app, account, ended(&outcome));
+    outcome
 }
 
 /// The answer of `act`, refusals of every kind in the service's envelope.
-async fn in_envelope(version: Version, act: impl Future<Output = Outcome>) -> Response {
-    match act.await {
+async fn in_envelope(
+    app: &App,
+    version: Version,
+    noting: Noting,
+    act: impl Future<Output = Outcome>,
+) -> Response {
+    let ended = |outcome: &Outcome| match outcome {
+        Ok(_) => Ended::Done,
+        Err(Failed::Service(error)) => Ended::of(error),
+        Err(Failed::Http(error)) => Ended::of_http(error),
+    };
+    match noted(app, noting, act, ended).await {
         Ok(body) => json(body),
         Err(Failed::Service(error)) => {
             let mut response = json(error.body(version));

@@ -17,7 +17,7 @@ pub enum ApiKind {
     Input,
     /// Show the token.
     Unauthorized,
-    /// A web page of another origin asks through somebody's browser.
+    /// A web page of another origin asks through somebody's browser, or an account has not got the right.
     Forbidden,
     /// There is no such thing.
     NotFound,

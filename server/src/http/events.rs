@@ -12,11 +12,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use wattline_dataservice::{Call, DataService, Error, ErrorKind, Result as Answered};
+use wattline_dataservice::{Call, Caller, DataService, Error, ErrorKind, Result as Answered};
 use wattline_model::Retention;
 
 use super::body::whole;
-use super::connect::{Envelope, INTERNAL, Refused, Told, admit, answer};
+use super::connect::{Envelope, INTERNAL, Refused, Told, admit, answer, ended};
+use super::dataservice::{Noting, noted};
 use super::error::ApiError;
 use super::registry::asked_org;
 use super::{App, OPERATOR, blocking, now_micros};
@@ -35,14 +36,16 @@ pub fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
 }
 
 async fn events(State(app): State<Arc<App>>, request: Request) -> Response {
+    let noting = Noting::of(&request);
     let told = async {
         let call = admit(&app, request).await?;
-        let org = call.org;
+        let (org, caller) = (call.org, call.caller.clone());
         match call.required("action")? {
             "get" => {
                 let id = call.required("eventId")?.to_owned();
                 let wanted = id.clone();
-                let event = waiting(&app, move |service, _| service.event(org, &wanted)).await?;
+                let event =
+                    waiting(&app, caller, move |service, told| service.event(org, &wanted, told)).await?;
                 let event =
                     event.ok_or_else(|| Refused::not_found(format!("event {id:?} does not exist")))?;
                 Ok(Told::data(event))
@@ -51,21 +54,22 @@ async fn events(State(app): State<Arc<App>>, request: Request) -> Response {
                 let body = call.json()?;
                 let search =
                     move |service: &DataService, told: &Call<'_>| service.search_events(org, &body, told);
-                let (data, pagination) = waiting(&app, search).await?;
+                let (data, pagination) = waiting(&app, caller, search).await?;
                 Ok(Told::page(data, pagination))
             }
             other => Err(Refused::parameter(format!("action: {other:?} is neither get nor search"))),
         }
     };
-    answer(Envelope::Connect, told.await)
+    answer(Envelope::Connect, noted(&app, noting, told, ended).await)
 }
 
 /// Runs what reads history where that is allowed, within the room and time of the data service.
 async fn waiting<T: Send + 'static>(
     app: &Arc<App>,
+    caller: Caller,
     act: impl FnOnce(&DataService, &Call<'_>) -> Answered<T> + Send + 'static,
 ) -> Result<T, Refused> {
-    app.data.waiting(ROWS, act).await?.map_err(|error| refused(&error))
+    app.data.waiting(ROWS, caller, act).await?.map_err(|error| refused(&error))
 }
 
 /// A refusal of the data service in the codes of this one.

@@ -13,13 +13,16 @@ use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
+use wattline_dataservice::Caller;
 use wattline_ingest::decode::integration::{self, Feature, Message, Outcome};
 use wattline_ingest::{Code, Integration};
 use wattline_model::Point;
+use wattline_registry::Right;
 
 use super::App;
 use super::body::media_type;
-use super::connect::{Connected, Envelope, INTERNAL, Refused, Told, admit, answer};
+use super::connect::{Connected, Envelope, INTERNAL, Refused, Told, admit, answer, ended};
+use super::dataservice::{Noting, noted};
 use super::error::{ApiError, ApiKind};
 use super::latest::value_json;
 
@@ -37,6 +40,7 @@ pub fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
 }
 
 async fn upload(State(app): State<Arc<App>>, request: Request) -> Response {
+    let noting = Noting::of(&request).changing(true);
     let told = async {
         let call = admit(&app, request).await?;
         let feature = match call.required("action")? {
@@ -51,7 +55,7 @@ async fn upload(State(app): State<Arc<App>>, request: Request) -> Response {
         let message = integration::message(feature, &text).map_err(refused)?;
         integrate(&app, &call, None, feature, &message).await
     };
-    answer(Envelope::Connect, told.await)
+    answer(Envelope::Connect, noted(&app, noting, told, ended).await)
 }
 
 /// `uploadDeviceMeasurepoints` of May 2019.
@@ -60,12 +64,14 @@ async fn upload_devices(
     Path(product): Path<String>,
     request: Request,
 ) -> Response {
-    answer(Envelope::V1, upload_v1(&app, Some(product), request).await)
+    let noting = Noting::of(&request).changing(true);
+    answer(Envelope::V1, noted(&app, noting, upload_v1(&app, Some(product), request), ended).await)
 }
 
 /// `uploadAssetMeasurepoints` of May 2019.
 async fn upload_assets(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(Envelope::V1, upload_v1(&app, None, request).await)
+    let noting = Noting::of(&request).changing(true);
+    answer(Envelope::V1, noted(&app, noting, upload_v1(&app, None, request), ended).await)
 }
 
 async fn upload_v1(app: &App, product: Option<String>, request: Request) -> Result<Told, Refused> {
@@ -88,7 +94,11 @@ async fn integrate(
     message: &Message<'_>,
 ) -> Result<Told, Refused> {
     app.take_changes()?;
-    let integration = Integration { org: call.org, product, feature };
+    let permissions = match &call.caller {
+        Caller::Operator => None,
+        Caller::Account(_, permissions) => Some(Arc::clone(permissions)),
+    };
+    let integration = Integration { org: call.org, permissions, product, feature };
     let outcome = app.ingestor.integrate(&integration, message).await.map_err(ApiError::from)?;
     let data = results(&outcome);
     match outcome.faults.first().filter(|_| outcome.code != Code::Ok) {
@@ -154,13 +164,14 @@ async fn part(headers: &HeaderMap, body: Bytes, name: &str) -> Result<String, Re
 
 /// Newest values of one device, from memory.
 async fn query_latest(State(app): State<Arc<App>>, request: Request) -> Response {
+    let noting = Noting::of(&request);
     let told = async {
         let call = admit(&app, request).await?;
         match call.required("action")? {
             "queryLatest" => {}
             other => return Err(Refused::parameter(format!("action: {other:?} is not queryLatest"))),
         }
-        let device = call.device(&app.registry)?;
+        let device = call.device(&app.registry, Right::Read)?;
         let model = app.registry.model(device.model);
         let model = model.ok_or_else(|| Refused::new(INTERNAL, "the device has no model"))?;
         let wrong = || Refused::parameter("measurepointIds: expected a list of texts");
@@ -186,5 +197,5 @@ async fn query_latest(State(app): State<Arc<App>>, request: Request) -> Response
         });
         Ok(Told::data(items.collect()))
     };
-    answer(Envelope::Connect, told.await)
+    answer(Envelope::Connect, noted(&app, noting, told, ended).await)
 }

@@ -26,7 +26,7 @@ use wattline_dataservice::manage::{
 use wattline_dataservice::{Caller, Error, ErrorKind, Params, Result as Answered, Version};
 
 use super::body::{media_type, whole};
-use super::dataservice::{json, let_in, pairs};
+use super::dataservice::{Ended, Noting, json, let_in, noted, pairs};
 use super::error::{ApiError, ApiKind};
 use super::{App, now_micros};
 
@@ -97,8 +97,12 @@ impl Admitted {
 }
 
 async fn handle(app: Arc<App>, request: Request, path: &'static str) -> Response {
+    let is_post = request.method() == Method::POST;
+    let noting = Noting::of(&request);
+    let changes = noting.is_action(&["import"])
+        || Operation::find(path, is_post, noting.asked()).is_ok_and(Operation::changes);
+    let answered = Arc::clone(&app);
     let answer = async move {
-        let is_post = request.method() == Method::POST;
         let call = admit(&app, request, Version::V21).await?;
         match (path == DEVICES, is_post, call.action()) {
             (true, false, Some("template")) => return template(&app, call).await,
@@ -113,7 +117,7 @@ async fn handle(app: Arc<App>, request: Request, path: &'static str) -> Response
         let done = in_turn(&app, call, move |app, asked| manage(&app.registry, operation, asked)).await?;
         Ok(json(carry_out(&app, done, &operator).await?))
     };
-    in_envelope(answer, Error::managed_body, refusal).await
+    in_envelope(&answered, noting.changing(changes), answer, Error::managed_body, refusal).await
 }
 
 async fn template(app: &Arc<App>, call: Admitted) -> Result<Response, Failed> {
@@ -159,7 +163,8 @@ async fn by_id(
     version: Version,
     act: Act,
 ) -> Response {
-    policy_answer(version, async move {
+    let noting = Noting::of(&request).changing(!matches!(act, Act::Show));
+    policy_answer(&Arc::clone(&app), noting, version, async move {
         let call = admit(&app, request, version).await?;
         let operator = call.operator.clone();
         if !matches!(act, Act::Show) {
@@ -177,7 +182,8 @@ async fn by_id(
 }
 
 async fn show_unformatted(State(app): State<Arc<App>>, request: Request) -> Response {
-    policy_answer(Version::V21, async move {
+    let noting = Noting::of(&request);
+    policy_answer(&Arc::clone(&app), noting, Version::V21, async move {
         let call = admit(&app, request, Version::V21).await?;
         let shown =
             in_turn(&app, call, |app, asked| policies::show_unformatted(&app.registry, asked)).await?;
@@ -187,7 +193,8 @@ async fn show_unformatted(State(app): State<Arc<App>>, request: Request) -> Resp
 }
 
 async fn keep_unformatted(State(app): State<Arc<App>>, request: Request) -> Response {
-    policy_answer(Version::V21, async move {
+    let noting = Noting::of(&request).changing(true);
+    policy_answer(&Arc::clone(&app), noting, Version::V21, async move {
         let call = admit(&app, request, Version::V21).await?;
         let operator = call.operator.clone();
         app.take_changes()?;
@@ -213,7 +220,7 @@ async fn in_turn<T: Send + 'static>(
         let asked = Asked {
             params: &call.params,
             body: &call.body,
-            caller: call.caller,
+            caller: &call.caller,
             operator: &call.operator,
             now_micros: now_micros(),
             is_online: &is_online,
@@ -284,18 +291,30 @@ async fn file_of(headers: &HeaderMap, body: Bytes) -> Result<Bytes, ApiError> {
     Err(ApiError::input("request body: the form has no file"))
 }
 
-async fn policy_answer(version: Version, act: impl Future<Output = Result<Response, Failed>>) -> Response {
+async fn policy_answer(
+    app: &App,
+    noting: Noting,
+    version: Version,
+    act: impl Future<Output = Result<Response, Failed>>,
+) -> Response {
     let refused = move |status, message: &str| wattline_dataservice::refusal(version, status, message, None);
-    in_envelope(act, move |error| error.body(version), refused).await
+    in_envelope(app, noting, act, move |error| error.body(version), refused).await
 }
 
 /// The answer of `act`, refusals of every kind in the service's envelope.
 async fn in_envelope(
+    app: &App,
+    noting: Noting,
     act: impl Future<Output = Result<Response, Failed>>,
     body: impl FnOnce(&Error) -> Vec<u8>,
     refused: impl FnOnce(u32, &str) -> Vec<u8>,
 ) -> Response {
-    match act.await {
+    let ended = |answer: &Result<Response, Failed>| match answer {
+        Ok(_) => Ended::Done,
+        Err(Failed::Service(error)) => Ended::of(error),
+        Err(Failed::Http(error)) => Ended::of_http(error),
+    };
+    match noted(app, noting, act, ended).await {
         Ok(response) => response,
         Err(Failed::Service(error)) => {
             let mut response = json(body(&error));

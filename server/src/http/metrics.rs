@@ -17,6 +17,7 @@ use wattline_storage::ShardStatus;
 
 use super::process::Process;
 use super::{App, now_micros};
+use crate::audit::Counts;
 use crate::flight::FlightMetrics;
 use crate::journal::Journaling;
 
@@ -110,9 +111,28 @@ pub async fn render(State(app): State<Arc<App>>) -> Response {
     let errors = app.pg.errors().into_iter().map(|(state, n)| (format!("sqlstate=\"{state}\""), n));
     text.one("wattline_pg_errors_total", "counter", "Errors told to PostgreSQL clients.", errors);
     flight(&mut text, &app.flight);
+    audit(&mut text, app.audit.counts());
+    let limited = ["calls", "reads"].into_iter().zip(&app.data.limited);
+    text.one(
+        "wattline_dataservice_limited_total",
+        "counter",
+        "Calls of service accounts answered 429, for calls in a second or reads at a time.",
+        limited.map(|(limit, count)| (format!("limit=\"{limit}\""), count.load(Ordering::Relaxed))),
+    );
     let statements = app.statements.load(Ordering::Relaxed);
     text.one("wattline_sql_statements", "gauge", "SQL statements under way.", [(String::new(), statements)]);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response()
+}
+
+fn audit(text: &mut Text, counts: &Counts) {
+    for (name, help, count) in [
+        ("calls", "Calls noted for the audit log.", &counts.noted),
+        ("denied", "Calls noted for the audit log that were denied.", &counts.denied),
+        ("lost", "Calls that are in no entry of the audit log, as there were too many.", &counts.lost),
+    ] {
+        let count = count.load(Ordering::Relaxed);
+        text.one(&format!("wattline_audit_{name}_total"), "counter", help, [(String::new(), count)]);
+    }
 }
 
 fn flight(text: &mut Text, counts: &FlightMetrics) {

@@ -3,8 +3,8 @@
 //! Owns: routes, the shape of refusals, metrics of requests, the token, limits on bodies and patience. Does not own:
 //! what exists (`registry`), decoding of samples (`ingest`), SQL (`query`), durability (`storage`).
 //!
-//! Reading order: [`connection`] → this file (routes, frame) → [`samples`], [`sql`] (with [`encode`]), [`latest`],
-//! [`dataservice`], [`manage`], [`connect`] (with [`integration`], [`events`], [`commands`]), [`registry`], [`accounts`], [`services`], [`policies`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
+//! Reading order: [`connection`] → this file (routes, frame) → [`samples`], [`sql`] (with [`encode`], [`login`]), [`latest`],
+//! [`dataservice`], [`manage`], [`connect`] (with [`integration`], [`events`], [`commands`]), [`registry`], [`accounts`], [`services`], [`grants`], [`policies`], [`deletions`], [`operations`], [`health`], [`metrics`] → [`body`], [`error`].
 //!
 //! One request: *accept → TLS → head → count → token → handler → answer*. A panic in a handler is answered 500 and ends
 //! there.
@@ -19,9 +19,11 @@ pub mod deletions;
 pub mod encode;
 pub mod error;
 pub mod events;
+pub mod grants;
 pub mod health;
 pub mod integration;
 pub mod latest;
+pub mod login;
 pub mod manage;
 pub mod metrics;
 pub mod operations;
@@ -39,7 +41,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -56,6 +58,7 @@ use wattline_storage::Store;
 
 use self::error::{ApiError, ApiKind};
 use self::metrics::HttpMetrics;
+use crate::audit::{Auditor, Noted, Outcome};
 use crate::commands::Commands;
 use crate::config::HttpSettings;
 use crate::deletions::Jobs;
@@ -67,6 +70,9 @@ use crate::serve::Listening;
 
 /// The path that needs no token: whoever watches the process must not need to know secrets.
 const OPEN_PATH: &str = "/healthz";
+
+/// The path of statements.
+const SQL_PATH: &str = "/sql";
 
 /// Answers below this are sent as they are: they fit a packet either way.
 const COMPRESSED_BYTES_MIN: u16 = 1_024;
@@ -105,6 +111,10 @@ pub struct App {
     pub commands: Arc<Commands>,
     /// The data service.
     pub data: dataservice::Api,
+    /// Calls on their way into the audit log.
+    pub audit: Arc<Auditor>,
+    /// Checks of passwords.
+    pub logins: login::Logins,
     /// Counts of requests.
     pub metrics: HttpMetrics,
     /// Listeners, once all are open.
@@ -194,12 +204,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/operations/backup", post(operations::backup))
         .route("/operations/{id}", get(operations::show).delete(operations::cancel))
         .route("/backups", get(operations::list_backups));
+    let api = grants::routes(api);
     let own = manage::routes(integration::routes(dataservice::routes(Router::new())));
     commands::routes(events::routes(own))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::render))
-        .route("/sql", post(sql::run))
+        .route(SQL_PATH, post(sql::run))
         .nest("/api/v1", api)
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
@@ -230,6 +241,7 @@ async fn frame(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", |path| path.as_str()).to_owned();
     let flying = app.metrics.begin();
+    let noting = Noting::of(&request);
     let response = match same_origin(&request).and_then(|()| authorize(&app, &request)) {
         Err(refusal) => refusal.into_response(),
         // The state a handler shares is behind locks that do not poison, or atomics: nothing half-done is seen.
@@ -240,9 +252,43 @@ async fn frame(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
                 .into_response(),
         },
     };
+    noting.note(&app, &method, &route, response.status());
     flying.end(&method, &route, response.status(), begin.elapsed());
     tracing::debug!(%method, route, status = response.status().as_u16(), elapsed = ?begin.elapsed(), "request");
     response
+}
+
+/// What the audit log wants to know of a request.
+struct Noting {
+    path: String,
+    origin: Option<Arc<str>>,
+}
+
+impl Noting {
+    fn of(request: &Request) -> Noting {
+        Noting { path: request.uri().path().to_owned(), origin: origin_of(request.extensions()) }
+    }
+
+    /// Notes a request of the operator that changed something, and any that was refused for who asked. Statements and
+    /// calls of the data service are noted where more is known of them.
+    fn note(self, app: &App, method: &Method, route: &str, status: StatusCode) {
+        let is_own = route == SQL_PATH || dataservice::is_own(&self.path);
+        let outcome = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if !is_own => Outcome::Denied,
+            _ if is_own || method.is_safe() || route == "unknown" => return,
+            status if status.is_success() => Outcome::Done,
+            _ => Outcome::Failed,
+        };
+        let account = (outcome != Outcome::Denied).then(|| Arc::from(OPERATOR));
+        let action = format!("{method} {route}");
+        let noted = Noted { account, wire: "http", origin: self.origin, action, item: self.path, outcome };
+        app.audit.note(noted, None);
+    }
+}
+
+/// Where a request comes from.
+fn origin_of(extensions: &Extensions) -> Option<Arc<str>> {
+    extensions.get::<connection::Origin>()?.0.map(crate::audit::origin)
 }
 
 /// Being bound to loopback keeps other machines out, but not web pages: a browser on this one sends what any page tells
@@ -264,6 +310,10 @@ fn authorize(app: &App, request: &Request) -> Result<(), ApiError> {
     let Some(token) = &app.http.token else { return Ok(()) };
     // The data service lets in service accounts, too.
     if request.uri().path() == OPEN_PATH || dataservice::is_own(request.uri().path()) {
+        return Ok(());
+    }
+    // Statements may be run by accounts, which show a password.
+    if request.uri().path() == SQL_PATH && login::shows_password(request.headers()) {
         return Ok(());
     }
     if is_token(token, bearer(request.headers()).unwrap_or_default()) {

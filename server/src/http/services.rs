@@ -14,12 +14,12 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use wattline_registry::{NewServiceAccount, Registry, ServiceAccount};
+use wattline_registry::{Holder, NewServiceAccount, Registry, ServiceAccount};
 
 use super::body::{json as decode_json, whole};
 use super::error::ApiError;
 use super::registry::asked_org;
-use super::{App, OPERATOR, blocking, now_micros};
+use super::{App, OPERATOR, blocking, grants, now_micros};
 
 type Shared = State<Arc<App>>;
 type Answer = Result<Response, ApiError>;
@@ -32,6 +32,9 @@ struct NewJson {
     access_key: Option<String>,
     #[serde(default)]
     secret_key: Option<String>,
+    /// What it is limited to; not given: it may do everything in its organization.
+    #[serde(default)]
+    grants: Option<Vec<String>>,
 }
 
 fn to_json(registry: &Registry, account: &ServiceAccount) -> Value {
@@ -41,6 +44,7 @@ fn to_json(registry: &Registry, account: &ServiceAccount) -> Value {
         "name": account.name,
         "orgId": registry.org(account.org).map(|org| org.key.clone()),
         "created": created,
+        "limited": registry.grants(Holder::service(&account.access_key)).is_some(),
     })
 }
 
@@ -58,6 +62,7 @@ pub async fn create(State(app): Shared, Query(params): Query<HashMap<String, Str
     let org = asked_org(&app.registry, &params)?;
     let bytes = whole(body, app.http.body_bytes_max, app.http.read_timeout).await?;
     let new: NewJson = decode_json(&bytes)?;
+    let grants = new.grants.map(|texts| grants::read(&app.registry, &texts)).transpose()?;
     let new = NewServiceAccount {
         org: org.id,
         name: new.name,
@@ -65,7 +70,10 @@ pub async fn create(State(app): Shared, Query(params): Query<HashMap<String, Str
         secret: new.secret_key.map(Into::into),
     };
     let registry = app.registry.clone();
-    let account = blocking(move || registry.create_service_account(new, OPERATOR, now_micros())).await?;
+    let account = blocking(move || {
+        registry.create_service_account_with(new, grants.as_deref(), OPERATOR, now_micros())
+    });
+    let account = account.await?;
     let mut answer = to_json(&app.registry, &account);
     answer["secretKey"] = account.secret.expose().into();
     Ok((StatusCode::CREATED, Json(answer)).into_response())

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
@@ -21,10 +21,10 @@ use serde_json::{Value, json as json_value};
 use tokio::sync::mpsc;
 use wattline_query::{Answer, Caller, ScalarValue};
 
-use super::App;
 use super::body::{json, media_type, whole};
 use super::encode::{Encoder, Format};
 use super::error::{ApiError, ApiKind};
+use super::{App, origin_of};
 
 /// Pieces of an answer that wait for the client; each is one record batch.
 const PIECES_MAX: usize = 2;
@@ -34,7 +34,7 @@ const PIECE_BYTES: usize = 16 * 1_024;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Request {
+struct Asked {
     sql: String,
     #[serde(default)]
     params: Vec<Value>,
@@ -56,7 +56,10 @@ type Piece = Result<Part, ApiError>;
 ///
 /// # Errors
 /// Whatever goes wrong up to the first rows; later it is said in the answer, or the answer breaks off.
-pub async fn run(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+pub async fn run(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+    let (head, body) = request.into_parts();
+    let headers = head.headers;
+    let caller = app.logins.caller(&app, &headers, origin_of(&head.extensions)).await?;
     let format = Format::accepted(&headers).ok_or_else(|| {
         let known = "application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream";
         ApiError::new(ApiKind::Unsupported, format!("none of the accepted types is one of {known}"))
@@ -71,7 +74,7 @@ pub async fn run(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) ->
     let queries = app.queries.clone();
     let task = Task(queries.spawn(async move {
         let _counted = Counted::new(&app);
-        execute(&app, format, &text, params, &sender).await;
+        execute(&app, &caller, format, (&text, params), &sender).await;
     }));
     match pieces.recv().await {
         Some(Ok(Part::Rows(first))) => Ok(answer(format, first, pieces, task)),
@@ -85,7 +88,7 @@ pub async fn run(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) ->
 fn decode(headers: &HeaderMap, bytes: &[u8]) -> Result<(String, Vec<ScalarValue>), ApiError> {
     match media_type(headers).as_str() {
         "application/json" => {
-            let request: Request = json(bytes)?;
+            let request: Asked = json(bytes)?;
             let params = request.params.into_iter().enumerate().map(|(i, value)| parameter(i, value));
             Ok((request.sql, params.collect::<Result<_, _>>()?))
         }
@@ -121,24 +124,29 @@ fn parameter(i: usize, value: Value) -> Result<ScalarValue, ApiError> {
 }
 
 /// Runs the statement and sends its answer; stops where nobody takes it any more.
-async fn execute(app: &App, format: Format, text: &str, params: Vec<ScalarValue>, out: &mpsc::Sender<Piece>) {
+async fn execute(
+    app: &App,
+    caller: &Caller,
+    format: Format,
+    statement: (&str, Vec<ScalarValue>),
+    out: &mpsc::Sender<Piece>,
+) {
     let begin = Instant::now();
     // A closed channel means that the client is gone, and with it the reason to go on.
-    if let Err(refusal) = Box::pin(stream(app, format, text, params, out, begin)).await {
+    if let Err(refusal) = Box::pin(stream(app, caller, format, statement, out, begin)).await {
         drop(out.send(Err(refusal)).await);
     }
 }
 
 async fn stream(
     app: &App,
+    caller: &Caller,
     format: Format,
-    text: &str,
-    params: Vec<ScalarValue>,
+    (text, params): (&str, Vec<ScalarValue>),
     out: &mpsc::Sender<Piece>,
     begin: Instant,
 ) -> Result<(), ApiError> {
-    let caller = Caller { account: None, wire: "http" };
-    let mut rows = match app.engine.run(&caller, text, params).await? {
+    let mut rows = match app.engine.run(caller, text, params).await? {
         Answer::Rows(rows) => rows,
         Answer::Changed { tag, rows, job } => {
             let ms = begin.elapsed().as_secs_f64() * 1e3;
@@ -231,6 +239,7 @@ impl From<wattline_query::Error> for ApiError {
         use wattline_query::ErrorKind as Query;
         let kind = match error.kind() {
             Query::Input => ApiKind::Input,
+            Query::Denied => ApiKind::Forbidden,
             Query::Busy => ApiKind::Busy,
             Query::Limit => ApiKind::Resources,
             Query::Timeout => ApiKind::Overtime,

@@ -59,8 +59,9 @@ impl Session {
         let app = Arc::clone(&self.listener.app);
         let destination = {
             let (app, table, columns) = (Arc::clone(&app), copy.table.clone(), copy.columns.clone());
+            let caller = self.caller.clone();
             let queries = app.queries.clone();
-            let finding = queries.spawn(async move { app.engine.destination(&table, &columns) });
+            let finding = queries.spawn(async move { app.engine.destination(&caller, &table, &columns) });
             let found = AbortOnDropHandle::new(finding).await.map_err(|panic| unanswered(&panic))?;
             // Places in it are those of a statement that was never sent.
             found.map_err(|e| PgError { position: None, ..PgError::of_query(&e, "", 0) })?

@@ -45,6 +45,8 @@ pub mod state {
     pub const NO_DATABASE: SqlState = "3D000";
     /// Other errors in a statement.
     pub const SYNTAX_OR_ACCESS: SqlState = "42000";
+    /// The account has not got the right.
+    pub const DENIED: SqlState = "42501";
     /// Syntax.
     pub const SYNTAX: SqlState = "42601";
     /// A column that could be one of several.
@@ -159,6 +161,7 @@ fn position(text: &str, offset: usize, line: u64, column: u64) -> usize {
 fn state_of(kind: ErrorKind, message: &str) -> SqlState {
     match kind {
         ErrorKind::Input => state_of_input(message),
+        ErrorKind::Denied => state::DENIED,
         ErrorKind::Busy => state::BUSY,
         ErrorKind::Full => state::DISK_FULL,
         ErrorKind::Limit if message.contains("memory") || message.contains("allocate") => {

@@ -348,7 +348,7 @@ impl Session {
         // Planned now: clients ask what a cursor gives before they fetch from it.
         let query = statement.text[at..].to_owned();
         let app = Arc::clone(&self.listener.app);
-        let mut query = self.stoppable(parse(app, query, Vec::new())).await??;
+        let mut query = self.stoppable(parse(app, self.caller.clone(), query, Vec::new())).await??;
         query.sent = (Arc::clone(&statement.sent.0), statement.sent.1 + at);
         if query.command != Command::Run || query.described.is_none() {
             return Err(PgError::new(state::UNSUPPORTED, "a cursor is of a query").into());

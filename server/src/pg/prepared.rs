@@ -11,6 +11,8 @@ use super::command::{Command, command};
 use super::copy::Direction;
 use super::error::{PgError, state};
 use super::frontend::{Format, format_of};
+use wattline_query::Caller;
+
 use crate::http::App;
 use wattline_query::pg::types::{arrow_of, oid, oid_of};
 
@@ -69,7 +71,12 @@ impl Command {
 ///
 /// # Errors
 /// Where it is no statement, or several, or cannot be planned.
-pub async fn parse(app: Arc<App>, text: String, declared: Vec<u32>) -> Result<Prepared, PgError> {
+pub async fn parse(
+    app: Arc<App>,
+    caller: Caller,
+    text: String,
+    declared: Vec<u32>,
+) -> Result<Prepared, PgError> {
     let sent: Arc<str> = Arc::from(text);
     let statements = super::lex::statements(&sent);
     let (offset, statement) = match statements[..] {
@@ -99,7 +106,7 @@ pub async fn parse(app: Arc<App>, text: String, declared: Vec<u32>) -> Result<Pr
     let types: Vec<_> = declared.iter().map(|number| given(number).and_then(arrow_of)).collect();
     let (engine, text) = (app.engine.clone(), Arc::clone(&prepared.text));
     // Planning may be work: it is done where statements are, and no longer than somebody waits for it.
-    let planning = app.queries.spawn(async move { engine.describe_with(&text, Some(&types)).await });
+    let planning = app.queries.spawn(async move { engine.describe_with(&caller, &text, Some(&types)).await });
     let description = match AbortOnDropHandle::new(planning).await {
         Ok(Ok(description)) => description,
         Ok(Err(error)) => return Err(PgError::of_query(&error, &sent, offset)),

@@ -231,7 +231,8 @@ impl Session {
             );
             return Err(PgError::new(state::LIMIT, message).into());
         }
-        let prepared = self.stoppable(parse(Arc::clone(&self.listener.app), text, types)).await??;
+        let prepared =
+            self.stoppable(parse(Arc::clone(&self.listener.app), self.caller.clone(), text, types)).await??;
         self.statements.insert(name, Arc::new(prepared));
         self.wire.out.parsed();
         Ok(())

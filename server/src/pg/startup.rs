@@ -27,6 +27,7 @@ use super::scram::{Exchange, MECHANISM};
 use super::session::Session;
 use super::settings::{SERVER_VERSION, Settings};
 use super::wire::{Gone, Io, Wire};
+use crate::audit::origin;
 
 /// The one database.
 const DATABASE: &str = "wattline";
@@ -215,7 +216,7 @@ async fn settle(
     }
     wire.out.key(backend.pid, backend.secret);
     tracing::debug!(%peer, user, pid = backend.pid, "PostgreSQL login");
-    Ok((backend, Caller { account, wire: "pg" }, settings))
+    Ok((backend, Caller { account, wire: "pg", origin: Some(origin(peer.ip())) }, settings))
 }
 
 /// The account's name, where it is one.
@@ -247,6 +248,7 @@ async fn authenticate(
             Ok(Some(Arc::from(user)))
         }
         None => {
+            listener.app.audit.refused_login(user, "pg", Some(origin(peer.ip())));
             tokio::time::sleep(WRONG_PASSWORD_PAUSE).await;
             let message = format!("password authentication failed for user \"{user}\"");
             Err(PgError::new(state::INVALID_PASSWORD, message).into())

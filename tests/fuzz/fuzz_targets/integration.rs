@@ -19,6 +19,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let context = Context {
         registry: &plant.registry,
         org: DEFAULT_ORG,
+        permissions: None,
         product: (which & 2 != 0).then_some("pk"),
         shards: ShardCount::new(3).unwrap(),
         now: Timestamp(1_767_225_600_000_000),

@@ -12,7 +12,7 @@ fn ask<T>(query: &[(&str, &str)], body: &[u8], act: impl FnOnce(&Request<'_>) ->
     let request = Request {
         params: &params,
         body,
-        caller: Caller::Organization(DEFAULT_ORG),
+        caller: &Caller::of_organization(DEFAULT_ORG),
         operator: "demoKey",
         now_micros: 5,
         is_online: &|_| false,

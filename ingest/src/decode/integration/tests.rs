@@ -11,6 +11,7 @@ fn context(plant: &Plant) -> Context<'_> {
     Context {
         registry: &plant.registry,
         org: DEFAULT_ORG,
+        permissions: None,
         product: None,
         shards: ShardCount::new(1).unwrap(),
         now: NOW,
