@@ -163,7 +163,7 @@ fn changes_are_audited_and_wrong_documents_are_refused_by_name() {
     let actions: Vec<&str> =
         audit.as_array().unwrap().iter().map(|e| e["action"].as_str().unwrap()).collect();
     let change = "change policy group";
-    assert_eq!(actions, ["delete policy group", change, change, "create policy group"]);
+    assert_eq!(actions, ["delete policy group", change, change, "create policy group", "create model"]);
     assert_eq!(audit[2]["before"]["policies"][0]["retention"], "1y");
     assert_eq!(audit[2]["after"]["policies"][0]["retention"], "3M");
     assert!(ok(&server, &["audit"]).contains("create policy group"));

@@ -1,7 +1,8 @@
 use serde_json::{Value as Json, json};
 use wattline_model::{DataType, SignalType};
 use wattline_registry::{
-    Attribute, DEFAULT_ORG, NewDevice, NewModel, NewOrg, NewPoint, NewProduct, Registry,
+    Attribute, DEFAULT_ORG, Grant, Holder, NewDevice, NewModel, NewOrg, NewPoint, NewProduct,
+    NewServiceAccount, Registry,
 };
 
 use super::*;
@@ -65,6 +66,10 @@ impl Plant {
 
     /// A call of whoever belongs to the default organization: path, method and query as in the documentation, the body.
     fn call(&self, call: &str, body: &Json) -> (Json, Vec<Effect>) {
+        self.call_as(&Caller::of_organization(DEFAULT_ORG), call, body)
+    }
+
+    fn call_as(&self, caller: &Caller, call: &str, body: &Json) -> (Json, Vec<Effect>) {
         let (method, rest) = call.split_once(' ').unwrap();
         let (path, query) = rest.split_once('?').unwrap();
         let mut pairs: Vec<(String, String)> = query
@@ -81,7 +86,7 @@ impl Plant {
             let request = Request {
                 params: &params,
                 body: &body,
-                caller: &Caller::of_organization(DEFAULT_ORG),
+                caller,
                 operator: "demoKey",
                 now_micros: 1_709_596_800_000_000,
                 is_online: &|asset| asset == AssetId(1),
@@ -457,4 +462,44 @@ fn policies_are_told_saved_and_removed_by_their_id() {
     assert_eq!(gone["code"], 0);
     assert_eq!(show(Version::V21, &id(0))["code"], 80_400);
     assert_eq!(registry.policy_group(DEFAULT_ORG, "g").unwrap().policies.len(), 1);
+}
+
+#[test]
+fn whoever_is_limited_finds_what_it_may_read_and_manages_only_with_the_right_on_all() {
+    let plant = Plant::new();
+    let caller = |key: &str, grants: &[&str]| {
+        let access_key = Some(key.to_owned());
+        let new = NewServiceAccount { org: DEFAULT_ORG, name: key.into(), access_key, secret: None };
+        let grants: Vec<Grant> = grants.iter().map(|text| plant.registry.read_grant(text).unwrap()).collect();
+        plant.registry.create_service_account_with(new, Some(&grants), "test", 0).unwrap();
+        Caller::Account(DEFAULT_ORG, plant.registry.permissions(Holder::service(key)))
+    };
+    let one = caller("one", &["read,manage:asset:aX7pQ2Lm"]);
+    let code = |caller: &Caller, call: &str, body: Json| plant.call_as(caller, call, &body).0["code"].clone();
+    let (get, service) = ("GET /connect-service/v2.1/devices", "GET /asset-service/v2.1/assets");
+    assert_eq!(code(&one, &format!("{service}?action=get&assetId=aX7pQ2Lm"), json!({})), 0);
+    assert_eq!(code(&one, &format!("{service}?action=get&assetId=bK3dR9Tz"), json!({})), 99_404);
+    assert_eq!(code(&one, &format!("{get}?action=get&assetId=bK3dR9Tz"), json!({})), 99_404);
+    let found = plant.call_as(&one, "POST /connect-service/v2.1/devices?action=search", &json!({})).0;
+    assert_eq!(keys(&found["data"]), ["aX7pQ2Lm"]);
+    // Trees and models are not of one asset, and neither is making others.
+    let changes = [
+        (
+            "POST /asset-service/v2.1/assets?action=update",
+            json!({"asset": {"assetId": "aX7pQ2Lm", "tags": {}}}),
+        ),
+        ("POST /connect-service/v2.1/devices?action=disable&assetId=aX7pQ2Lm", json!({})),
+        ("POST /asset-tree-service/v2.1/asset-trees?action=search", json!({})),
+        ("POST /model-service/v2.1/thing-models?action=search", json!({})),
+    ];
+    for (call, body) in &changes {
+        assert_eq!(code(&one, call, body.clone()), 99_403, "{call}");
+    }
+    let reader = caller("reader", &["read:org:default"]);
+    let manager = caller("manager", &["read,manage:org:default"]);
+    for (call, body) in &changes {
+        let may_read = call.ends_with("search");
+        assert_eq!(code(&reader, call, body.clone()) == 99_403, !may_read, "{call}");
+        assert_ne!(code(&manager, call, body.clone()), 99_403, "{call}");
+    }
 }

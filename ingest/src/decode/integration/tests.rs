@@ -1,5 +1,5 @@
 use wattline_model::{Channel, ShardCount};
-use wattline_registry::DEFAULT_ORG;
+use wattline_registry::{DEFAULT_ORG, Grant, Holder, NewServiceAccount};
 
 use super::{Context, Feature, Outcome, decode, message};
 use crate::check::time_max;
@@ -43,6 +43,31 @@ fn items_of_several_assets_go_in_by_either_name() {
         samples(&plant.registry, &outcome.batches),
         ["dkS1.Count@1767225600000=7", "dkT.ActPower@1709596800000=640.0#3", "dkT.Temp@1709596800000=5.2"]
     );
+}
+
+#[test]
+fn assets_that_may_not_be_written_to_do_not_exist() {
+    let plant = Plant::new();
+    let asset = plant.device("pkT", "dkT").asset_key.clone();
+    let new = NewServiceAccount {
+        org: DEFAULT_ORG,
+        name: "one".into(),
+        access_key: Some("one".into()),
+        secret: None,
+    };
+    let grants = ["write:asset:".to_owned() + &asset, "read:org:default".to_owned()];
+    let grants: Vec<Grant> = grants.iter().map(|text| plant.registry.read_grant(text).unwrap()).collect();
+    plant.registry.create_service_account_with(new, Some(&grants), "test", 0).unwrap();
+    let permissions = plant.registry.permissions(Holder::service("one"));
+    let text = r#"{"method":"integration.measurepoint.post","id":"21","version":"1.1","skipInvalidMeasurepoints":true,"params":[
+        {"productKey":"pkT","deviceKey":"dkT","time":1,"measurepoints":{"Temp":1}},
+        {"productKey":"pkS","deviceKey":"dkS1","time":1,"measurepoints":{"Count":7}}]}"#;
+    let message = message(Feature::Measurepoints, text).unwrap();
+    let context = Context { permissions: Some(&permissions), ..context(&plant) };
+    let outcome = decode(&context, Feature::Measurepoints, &message);
+    assert_eq!(samples(&plant.registry, &outcome.batches), ["dkT.Temp@1=1.0"]);
+    let faults: Vec<(usize, u16)> = outcome.faults.iter().map(|f| (f.item, f.code.number())).collect();
+    assert_eq!(faults, [(1, 1257)]);
 }
 
 #[test]
